@@ -75,8 +75,8 @@ def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentCon
 def keras(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
     """Move p at each step of D, by (D's accuracy on real pictures - target) / `ada_steps`.
 
-    Source: Beres 2021. The accuracy is the fraction of real pictures with a positive logit, (1 +
-    `sign`) / 2. The arguments are the same as in `update`.
+    Source: Beres 2021. The accuracy is the fraction of real pictures with a positive logit,
+    (1 + `sign`) / 2. The arguments are the same as in `update`.
     """
     target = KERAS_TARGET if config.ada_target is None else config.ada_target
     accuracy = (1 + sign) / 2

@@ -36,8 +36,8 @@ class Finding(NamedTuple):
     """A symptom of an operation, measured in generated and in augmented real pictures.
 
     `fake` is the mean of the symptom in generated pictures minus its mean in real pictures.
-    `augmented` is the same for augmented real pictures. The unit of all numbers is a standard
-    deviation.
+    `augmented` is its mean in augmented real pictures minus its mean in real pictures. All three
+    numbers are in standard deviations of the symptom.
     """
 
     op: str
@@ -130,9 +130,10 @@ def _settings_to_lower(op: str, config: AugmentConfig) -> str:
 
 
 def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
-    """Return the difference of the means of `other` (m,) and `real` (n,), and its standard error.
+    """Return mean(`other`) - mean(`real`), and the standard error of this difference.
 
-    The unit of both is the pooled standard deviation of the two samples.
+    `real` is (n,) and `other` is (m,). The unit of both results is the pooled standard deviation of
+    the two samples.
     """
     variances = real.var().item(), other.var().item()
     deviation = max(math.sqrt(sum(variances) / 2), _MIN_DEVIATION)

@@ -25,9 +25,9 @@ def draw_color(
 ) -> Parameters:
     """Draw the parameters of `color` for each picture, on the CPU.
 
-    They are brightness U(-b, b), saturation U(1 - s, 1 + s) and contrast U(1 - c, 1 + c), where b,
-    s and c are the arguments. `chosen` (bool, (B,)) says which pictures change. Returns {"chosen",
-    "brightness", "saturation", "contrast"}, each (B,).
+    Let b, s and c be `brightness`, `saturation` and `contrast`. The drawn brightness is U(-b, b),
+    the saturation U(1 - s, 1 + s) and the contrast U(1 - c, 1 + c). `chosen` (bool, (B,)) says
+    which pictures change. Returns {"chosen", "brightness", "saturation", "contrast"}, each (B,).
     """
     ranges = {
         "brightness": (-brightness, brightness),
@@ -44,9 +44,9 @@ def draw_color(
 def color(images: Tensor, parameters: Parameters) -> Tensor:
     """Change brightness, then saturation, then contrast of the chosen pictures (B, C, H, W).
 
-    Brightness is added. Saturation multiplies the distance of each pixel from its grey value.
-    Contrast multiplies the distance from the picture's mean. Saturation has no effect on grey
-    pictures.
+    `parameters` is a result of `draw_color`. Brightness is added. Saturation multiplies the
+    distance of each pixel from its grey value. Contrast multiplies the distance from the picture's
+    mean. Saturation has no effect on grey pictures.
     """
     if images.shape[1] == 4:
         return torch.cat([color(images[:, :3], parameters), images[:, 3:]], dim=1)
@@ -63,8 +63,9 @@ def color(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def draw_translation(chosen: Tensor, rng: torch.Generator, limit: float) -> Parameters:
-    """Draw shifts (B, 2) in [0, 1): 0 is the farthest shift up or left, 0.5 is no shift.
+    """Draw the shifts of pictures: {"where": (B, 2) in [0, 1), "limit": scalar}.
 
+    "where" has the shifts down and right: 0 is the farthest shift up or left, and 0.5 is no shift.
     `chosen` (bool, (B,)) says which pictures are shifted. `limit` is the farthest shift, as a
     fraction of the height or width.
     """
@@ -86,10 +87,11 @@ def translation(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Parameters:
-    """Draw the centres of holes, (B, 2) in [0, 1), as fractions of height and width.
+    """Draw the holes of pictures: {"centre": (B, 2) in [0, 1), "length": scalar}.
 
-    `chosen` (bool, (B,)) says which pictures get a hole. `length` is the side of a hole, as a
-    fraction of the height and of the width.
+    "centre" has the row and column of a hole's centre, as fractions of height and width. `chosen`
+    (bool, (B,)) says which pictures get a hole; the centre of the others is -inf. `length` is the
+    side of a hole, as a fraction of the height and of the width.
     """
     where = torch.rand((len(chosen), 2), generator=rng)
     nowhere = torch.where(chosen[:, None], where, -torch.inf)

@@ -31,8 +31,8 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
     """Return the factors of each picture and of its noise: {"picture", "noise"}, (B,) each.
 
-    `drawn` is a result of `draw`, and `p` is from 0 to 1. The factors are sqrt(a_t) and sqrt(1 -
-    a_t) * DEVIATION.
+    `drawn` is a result of `draw`, and `p` is from 0 to 1. The factors are sqrt(a_t) and
+    sqrt(1 - a_t) * DEVIATION.
     """
     step = steps(drawn, p)
     device = step.device

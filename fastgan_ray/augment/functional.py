@@ -60,11 +60,11 @@ class AdaptiveAugment:
     """Augments with an adaptive probability p, as StyleGAN2-ADA does (Karras et al. 2020).
 
     p rises while too many of D's logits of real pictures are positive; otherwise p falls. `policy`
-    lists operations as in `augment.policy`. p applies only to its adaptive operations: bgc, keras,
-    and adaptive operations that you registered. `settings` are other settings of the section
-    `augment`: ada (stylegan2, keras or none), ada_p, ada_max_p, ada_target, ada_kimg, ada_interval,
-    and the strengths. Raises ValueError if the settings are not valid or the policy has no adaptive
-    operation.
+    lists operations as in `augment.policy`. p applies only to the policy's adaptive operations:
+    bgc, keras, and adaptive operations that you registered. `settings` are other settings of the
+    section `augment`: ada (stylegan2, keras or none), ada_p, ada_max_p, ada_target, ada_kimg,
+    ada_interval, and the strengths of `DiffAugment`. Raises ValueError if the settings are not
+    valid or the policy has no adaptive operation.
     """
 
     def __init__(self, policy: str = "bgc", **settings: str | float | None) -> None:

@@ -33,7 +33,7 @@ def draw(config: AugmentConfig, count: int, rng: torch.Generator) -> Draw:
 
 
 def gate(drawn: Draw, p: Tensor | float) -> Draw:
-    """Convert the numbers of `draw` to the parameters of the operations, by operation.
+    """Convert a result of `draw` to the parameters of each operation.
 
     p in [0, 1] is the probability with which an adaptive operation changes a picture.
     """

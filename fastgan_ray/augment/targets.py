@@ -20,8 +20,8 @@ from fastgan_ray.config.task_fields import PREDICTED
 def targets_of(drawn: Draw, config: AugmentConfig, channels: int) -> Tensor:
     """Compute what D must predict: (2, B, PREDICTED_COUNT), numbers in [0, 1] and their weights.
 
-    `drawn` has the random numbers of B pictures with this number of `channels`. For each picture,
-    the weights of an operation's numbers add up to 1. A number without effect has the weight 0. A
+    `drawn` has the random numbers of B pictures with `channels` channels. For each picture, the
+    weights of an operation's numbers add up to 1. A number without effect has the weight 0. A
     number has no effect if the policy does not have its operation, if the picture was not chosen
     for the operation, or if the operation's strength in `config` is 0. The saturation of grey
     pictures also has no effect.

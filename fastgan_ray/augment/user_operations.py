@@ -44,8 +44,8 @@ def register(
     probability is p, which `augment.ada` controls.
 
     Raises ValueError if this package has an operation of this name, if `name` has other characters
-    than letters, digits and underscores, if an argument is not a function, or if `draw` returns
-    something else.
+    than letters, digits and underscores, if an argument is not a function, or if `draw` does not
+    return such a dictionary.
     """
     if name in AUGMENT_OPS:
         raise ValueError(f"{name} is an operation of this package; choose another name")
@@ -72,7 +72,7 @@ def unregister(name: str) -> None:
 
 
 def setup_of_processes() -> Callable[[], None] | None:
-    """Return a function that registers the same operations in another process.
+    """Return a function that registers all registered operations in another process.
 
     Return None if no operation is registered. The function can be pickled by cloudpickle.
     """
@@ -93,7 +93,11 @@ def _restore(operations: dict[str, Op], adaptive: dict[str, bool]) -> None:
 
 
 def _operation(name: str, apply: Apply, draw: DrawNumbers, adaptive: bool) -> Op:
-    """Return an operation that changes only chosen pictures and checks its functions' results."""
+    """Return an operation that changes only chosen pictures.
+
+    The operation raises ValueError if `draw` or `apply` returns something that `register` does not
+    allow.
+    """
 
     def draw_checked(config: AugmentConfig, chosen: Tensor, rng: torch.Generator) -> Parameters:
         numbers = _checked_numbers(name, draw(len(chosen), rng), len(chosen))

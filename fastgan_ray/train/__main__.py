@@ -1,4 +1,4 @@
-"""Run the command `fastgan-ray train` as `python -m fastgan_ray.train`."""
+"""Let `python -m fastgan_ray.train` run the command `fastgan-ray train`."""
 
 import sys
 

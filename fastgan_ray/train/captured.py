@@ -40,11 +40,11 @@ Variant = tuple[object, ...]
 
 
 def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[Replay, Scalars]:
-    """Record `compute` as a CUDA graph; return a function that replays it, and its results.
+    """Record `compute` as a CUDA graph; return a replay function and the result tensors.
 
     `compute` computes a training step and returns losses and gradient norms as tensors by name.
-    Each replay overwrites the returned tensors with new values. Before the recording, `compute`
-    runs once, so `state` changes.
+    Each replay writes new values to these tensors. Before the recording, `compute` runs once, so
+    `state` changes.
     """
     graph = torch.cuda.CUDAGraph()
     for name in DEVICE_STREAMS:

@@ -1,7 +1,7 @@
 """Save and load checkpoints: folders of safetensors files and a metadata.json, written atomically.
 
-To sample pictures, only the generator in `ema.safetensors` is needed. The other files contain
-exactly what the next training step depends on.
+To generate pictures, only ema.safetensors (the weight-averaged generator) and metadata.json are
+needed. The other files are needed to continue the training exactly.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
 
 
 def interrupted(folder: Path) -> Path | None:
-    """Return the checkpoint that a stop between two evaluations left in `folder`, or None."""
+    """Return the checkpoint in `folder` of a run that stopped between two evaluations, or None."""
     checkpoint = folder / INTERRUPTED
     return checkpoint if (checkpoint / "metadata.json").is_file() else None
 
@@ -122,14 +122,14 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     """Read a checkpoint's metadata.json; raise UserError if the folder is not a checkpoint."""
     path = folder / "metadata.json"
     if not path.is_file():
-        raise UserError(f"{folder}: is not a checkpoint: it must be a folder with metadata.json")
+        raise UserError(f"{folder}: is not a checkpoint, because it has no metadata.json")
     try:
         metadata = json.loads(path.read_text())
         recognised = metadata["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error}); use another checkpoint") from error
     if not recognised:
-        raise UserError(f"{path}: format must be {FORMAT} (got {metadata['format']!r})")
+        raise UserError(f"{path}: the format must be {FORMAT} (got {metadata['format']!r})")
     return dict(metadata)
 
 
@@ -158,7 +158,7 @@ def all_d_features(folder: Path) -> tuple[str, ...]:
 
 
 def _require_known_ops(folder: Path, metadata: dict[str, Any]) -> None:
-    """Raise UserError if the training used an operation that is not registered in this process."""
+    """Raise UserError if the training used an augmentation that this process does not have."""
     try:
         unknown = unknown_ops(flatten(metadata["config"])["augment.policy"])
     except (KeyError, AttributeError):  # damaged: validation says what is wrong
@@ -173,7 +173,7 @@ def _require_known_ops(folder: Path, metadata: dict[str, Any]) -> None:
 def _require_same_frozen_network(
     folder: Path, metadata: dict[str, Any], discriminator: AnyDiscriminator
 ) -> None:
-    """Raise UserError if D's frozen weights have changed; checkpoints store only their hash."""
+    """Raise UserError if D's frozen weights are not the ones of the checkpoint's training."""
     stored, now = metadata.get("frozen_network"), discriminator.frozen_network
     if stored != now and now is not None:
         then = stored["sha256"][:12] if isinstance(stored, dict) and "sha256" in stored else "none"
@@ -216,7 +216,7 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
 
 
 def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, float, AdaState]:
-    """Read the step, the seconds and the state of the adaptive augmentation from metadata.
+    """Read step, seconds and the adaptive augmentation's state from a checkpoint's `metadata`.
 
     Raises ValueError if one of these values is not valid.
     """
@@ -232,7 +232,7 @@ def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, floa
 
 
 def _lecam(metadata: dict[str, Any], device: torch.device) -> LecamState:
-    """Read LeCam's state; raise ValueError if it is not valid. Older checkpoints do not have it."""
+    """Read LeCam's state, which older checkpoints lack; raise ValueError if it is not valid."""
     numbers = metadata.get("lecam", {})
     for name, number in numbers.items():
         if type(number) not in (int, float) or not math.isfinite(number):
@@ -257,7 +257,7 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
 
 
 def _instance_files(state: TrainState) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of InsGen or FakeCLR by file; {} if D has neither task."""
+    """Return {file: {name: tensor}} of InsGen or FakeCLR; {} if D has neither task."""
     if state.instances is None:
         return {}
     return {

@@ -1,17 +1,17 @@
-"""Compute consistency losses: augmentation (bCR) and small latent changes (zCR).
+"""Compute the consistency losses bCR (for augmentations) and zCR (for small changes of latents).
 
 Zhao et al. 2021, "Improved Consistency Regularization for GANs", arXiv 2002.04724.
 
 Balanced consistency (bCR) changes D's loss. D's logits must be similar for two augmented views of
-the same picture. There is one term for real and one for generated pictures.
+the same picture. There is one term for real pictures and one for generated pictures.
 
-Latent consistency (zCR) changes both losses. D's logits must be similar for pictures from two near
-latents. But G must make different pictures from the two latents; otherwise G could ignore its
-latents.
+Latent consistency (zCR) changes D's and G's loss. Pictures are generated from two latents that are
+near to each other. D's logits of the two pictures must be similar. But the two pictures must
+differ; otherwise G could ignore its latents.
 
-In the paper, bCR compares an augmented picture with the picture before augmentation, because there
-D learns from pictures without augmentation. Here D learns from augmented pictures, so bCR compares
-two different augmentations by the same policy.
+In the paper, D learns from pictures without augmentation, and bCR compares an augmented picture
+with the picture before augmentation. Here D learns from augmented pictures, so bCR compares two
+different augmentations by the same policy.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def logit_distance(first: Tensor, second: Tensor) -> Tensor:
 def latent_sensitivity(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
     """Compute zCR's term in G's loss, as a scalar.
 
-    It is minus the mean squared difference between the pictures that G makes from near latents.
-    `first` and `second` are G's outputs for the two sets of latents: full pictures (B, C, H, W) and
-    small pictures (B, C, h, w). Only the full pictures are compared.
+    It is minus the mean squared difference between pictures from latents that are near to each
+    other. `first` and `second` are G's outputs for the two sets of latents: full pictures (B, C, H,
+    W) and small pictures (B, C, h, w). Only the full pictures are compared.
     """
     difference = at_least_float32(first[0]) - at_least_float32(second[0])
     return -difference.square().mean()
@@ -51,7 +51,8 @@ def d_terms(
     """Return the terms of bCR and zCR in D's loss: {name: (weight, scalar)}.
 
     A term whose weight is always 0 is left out. `real` and `fake` are D's logits (B, L) of the
-    pictures on which D is trained. `views` has the pictures with which they are compared.
+    pictures on which D is trained. They are compared with D's logits of other pictures in `views`,
+    which this function computes.
     """
     compared = {
         "bcr_real": (train.bcr_real_weight, views.second_real, real),

@@ -30,7 +30,8 @@ def count_parameters(network: nn.Module) -> int:
 def peak_memory_gb(device: torch.device) -> float:
     """Return the highest memory use so far, in GB (10**9 bytes).
 
-    On CUDA, it is PyTorch's memory on the GPU. On other devices, it is the memory of this process.
+    On CUDA, this is the memory that PyTorch has allocated on the GPU `device`. On other devices, it
+    is the memory of this process.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9

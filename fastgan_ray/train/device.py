@@ -89,7 +89,7 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
         if precision == "bf16" and capability < BF16_CAPABILITY:
             raise UserError(
                 "train.precision: bf16 needs a GPU of compute capability 8.0 or more (this one has "
-                f"{capability[0]}.{capability[1]}); use auto, which is fp32 here"
+                f"{capability[0]}.{capability[1]}); use auto, which is fp32 on this GPU"
             )
         return capability >= BF16_CAPABILITY
     if precision != "auto":
@@ -135,9 +135,9 @@ def keep_freed_memory() -> None:
 def forget_training() -> None:
     """Return the freed memory of an earlier training to the system; reset the memory peak.
 
-    The memory is returned only on Linux with GNU's C library. The peak is that of this process in
-    the machine's memory, and it is reset only on Linux. On other systems, `peak_memory_gb` returns
-    the highest value since the process started.
+    The memory is returned only on Linux with GNU's C library. The memory peak is the highest use of
+    the machine's memory by this process. It is reset only on Linux. On other systems,
+    `peak_memory_gb` returns the highest value since the process started.
     """
     gc.collect()
     if library := _gnu_library():

@@ -1,4 +1,4 @@
-"""Check the generated pictures of an evaluation for leaked augmentations and for copies."""
+"""Check an evaluation's pictures for leaked augmentations and copies of training pictures."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ def diagnose(
 def can_show_leaks(values: Mapping[str, float]) -> bool:
     """Return whether generated pictures are similar enough to real ones to detect leaks.
 
-    `values` are the evaluation's metrics. The recall must be at least MIN_RECALL. If recall is not
-    among the metrics, because nothing is measured or there are too few pictures, the result is
-    False.
+    A leak means that generated pictures look augmented. `values` are the evaluation's metrics. The
+    recall must be at least MIN_RECALL. If recall is not among the metrics, because nothing is
+    measured or there are too few pictures, the result is False.
     """
     recall = value_of(values, manifold_name("recall"), 0.0)
     return recall is not None and recall >= MIN_RECALL

@@ -107,10 +107,10 @@ def evaluate_and_report(
 def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict[str, Any]:
     """Return {"selection": {"metric": name, "value": number}}, which ranks the checkpoint.
 
-    Return {} if `train.keep_best` is 0 or the metric has no value. If `eval.early_fakes` is set,
-    the metric of cheap evaluations ranks all checkpoints. The last evaluation is a full one, so the
-    last checkpoint also gets a cheap evaluation here. `metrics` are the results of the checkpoint's
-    evaluation.
+    Return {} if `train.keep_best` is 0 or the metric has no value. `metrics` are the results of the
+    checkpoint's evaluation. If `eval.early_fakes` is set, cheap evaluations rank all checkpoints.
+    But the last evaluation of a run is a full one, so this function adds a cheap evaluation if
+    `last` is True.
     """
     if run.config.train.keep_best == 0 or run.measure_with is None:
         return {}
@@ -169,8 +169,9 @@ def _measure(
 ) -> Evaluation:
     """Measure the metrics of the pictures that `sample` generates from latents (B, nz).
 
-    If `early` and `eval.early_fakes` is set, this is a cheap evaluation. Without a feature network,
-    nothing is measured, and SAMPLE_COUNT pictures are generated.
+    If `early` is True and `eval.early_fakes` is set, this is a cheap evaluation with fewer
+    pictures. Without a feature network, nothing is measured, and SAMPLE_COUNT pictures are
+    generated.
     """
     nz = run.config.model.nz
     if run.measure_with is None:
@@ -189,9 +190,11 @@ def _draw(
     folder: Path,
     last: bool,
 ) -> Values:
-    """Draw the grids; return their paths, values other than the metrics, and warnings, by name.
+    """Draw the grids of an evaluation; return their paths and further values, by name.
 
-    `samples` are batches (B, C, H, W) of downscaled pictures that the evaluation generated.
+    The further values are the drift, reconstruction errors, the sparsity of Re-GAN, symptoms of
+    leaked augmentations, and warnings. `samples` are batches (B, C, H, W) of downscaled pictures
+    that the evaluation generated. `last` is True in the last evaluation of a run.
     """
     config, sample = run.config, _sampler(state.ema, run)
     images = state.step * config.train.images_per_step

@@ -47,14 +47,14 @@ MACHINE_FAULT = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that a device or the machine is out of memory."""
+    """Return whether `error` says that the memory of a device or of the machine is full."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and _says(error, OUT_OF_MEMORY)
 
 
 def is_machine_fault(error: BaseException) -> bool:
-    """Return whether an exception says that a device failed or cannot be used.
+    """Return whether `error` says that a device failed or cannot be used.
 
     Examples are ECC errors and illegal addresses. Running out of memory is not a machine fault.
     """

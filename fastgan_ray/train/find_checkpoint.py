@@ -1,4 +1,4 @@
-"""Find the checkpoint in a run's folder."""
+"""Find the best or the last checkpoint in the folder of a run."""
 
 from __future__ import annotations
 

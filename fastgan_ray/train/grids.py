@@ -63,8 +63,8 @@ def draw_pairs(
 ) -> dict[str, str]:
     """Save a grid of `pairs`; return its path as {"pairs": path}, or {} if there are no pairs.
 
-    In the grid, each generated picture is followed by its training picture in the pair. `sample`
-    maps latents to pictures.
+    In the grid, each generated picture is followed by the training picture that it resembles.
+    `sample` maps latents (B, nz) to pictures.
     """
     if not pairs:
         return {}
@@ -121,10 +121,10 @@ def draw_decoded(
 
 
 def _next_to_targets(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
-    """Put each picture of `full` (B, C, H, W) before the outputs of the decoders for it.
+    """Stack each picture of `full` (B, C, H, W) with its K reconstructions: (B, 1 + K, C, h, w).
 
-    `decoded` has the outputs (B, C, h, w) of K decoders. Pictures are first resized to h x w.
-    Returns (B, 1 + K, C, h, w). The decoder "part" reconstructs only the centre of a picture.
+    `decoded` has the outputs (B, C, h, w) of K decoders. The picture comes first, resized to h x w.
+    The decoder "part" reconstructs only the centre of a picture.
     """
     pictures = [picture.float() for picture in decoded.values()]
     small = F.interpolate(full, size=pictures[0].shape[-2:], mode="bilinear", antialias=True)

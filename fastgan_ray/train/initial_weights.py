@@ -60,7 +60,7 @@ class Share(NamedTuple):
     all_parameters: int
 
     def describe(self) -> str:
-        """Return this as text, such as "10 of 12 tensors (95% of parameters)"."""
+        """Return the share as text, such as "10 of 12 tensors (95% of parameters)"."""
         all_tensors = counted(self.all_tensors, "tensor")
         share = self.parameters / self.all_parameters
         return f"{self.tensors} of {all_tensors} ({share:.0%} of parameters)"
@@ -132,9 +132,9 @@ def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
 def describe_starts(configs: Iterable[RunConfig], must_exist: bool) -> list[str]:
     """Check the initial weights (`train.init_from`) of each configuration; describe them.
 
-    Returns lines of text. If `must_exist` is False, a path that does not exist gives a line instead
-    of an error, because the training may run on another machine that has the path. Raises UserError
-    if weights cannot be read or do not fit.
+    Returns lines of text. Raises UserError if weights cannot be read or do not fit. If a path does
+    not exist and `must_exist` is False, a line says so, because the training may run on another
+    machine that has the path.
     """
     lines = []
     for config in different_starts(configs):
@@ -159,8 +159,8 @@ def initialise(
 
     Raises UserError if no tensor fits, or if a tensor does not fit in name or shape and
     `train.init_partial` is false. The message names the first tensors that do not fit. Also raises
-    UserError if the metric would be too good, because the generator was trained with its feature
-    network or a related one (see `spoilt_by_earlier`).
+    UserError if the metric's values would be too good, because the generator was trained with the
+    metric's feature network or a related one (see `spoilt_by_earlier`).
     """
     train = config.train
     d_features = source.d_features if "generator" in source.networks else ()
@@ -255,10 +255,10 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
 
 
 def _with_spectral_names(tensors: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
-    """Rename the weights of layers that have spectral normalisation only in the new network.
+    """Rename weights of layers with spectral normalisation in the network, but not in the source.
 
     PyTorch stores the weight of a layer with spectral normalisation under another name. `tensors`
-    are the source's tensors, and `expected` the new network's tensors.
+    are the source's tensors, and `expected` the network's tensors.
     """
     return {
         f"{owner}{_ORIGINAL}"

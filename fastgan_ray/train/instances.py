@@ -1,10 +1,12 @@
-"""InsGen and FakeCLR: D learns to distinguish each picture from earlier ones, and G helps D.
+"""InsGen and FakeCLR: D learns to distinguish each picture from earlier pictures.
 
 Yang et al., "Data-Efficient Instance Generation from Instance Discrimination" (NeurIPS 2021,
 InsGen), and Li et al., "FakeCLR: Exploring Contrastive Learning for Solving Latent Discontinuity in
 Data-Efficient GANs" (ECCV 2022). D embeds a picture; the embedding is called a query. A slow copy
 of D embeds a second view of the same picture; this embedding is called a key. The query must be
 similar to its key, and not similar to the keys of earlier pictures, which are stored in a queue.
+G's loss has the same term for generated pictures, so G learns to make pictures that D can
+distinguish.
 
 The second view of a real picture is another augmentation of the picture. The second view of a
 generated picture also has another augmentation, and is generated from the same latent with added
@@ -13,8 +15,8 @@ compares only generated pictures, and gives older keys less weight (see `loss`).
 
 There are two differences from the published code. The queries are computed from the features by
 which D judges the pictures, so D processes no picture twice. G's loss uses the keys that were
-computed for D's loss in the same step. All networks use batch statistics, as elsewhere in D. With
-several processes, these are the statistics of the whole batch.
+computed for D's loss in the same step. All networks use batch statistics, as in D's other losses.
+With several processes, these are the statistics of the whole batch.
 
 The keys of a batch enter the queue after the losses that use these keys. New keys enter at the end
 of the queue, and the oldest keys at the start leave it. So the position of a key shows its age. A
@@ -163,9 +165,9 @@ def key_of(instances: Instances, images: Tensor, kind: str) -> Tensor:
 def follow(instances: Instances, discriminator: AnyDiscriminator, momentum: float | Tensor) -> None:
     """Move the weights of the slow copy of D towards D, by 1 - `momentum` of the difference.
 
-    If a schedule changes the momentum, `momentum` must be a scalar tensor on the device. Batch
-    statistics and singular vectors are not copied from D, but the state of CHAIN's normalisation
-    is.
+    If a schedule changes the momentum, `momentum` must be a scalar tensor on the device. The state
+    of CHAIN's normalisation is copied from D. Batch statistics and the vectors of spectral
+    normalisation are not copied.
     """
     copies: list[Tensor] = list(instances.network.parameters())
     weights: list[Tensor] = list(discriminator.parameters())
@@ -192,7 +194,7 @@ def push(instances: Instances, keys: Mapping[str, Tensor], group: Group = ALONE)
 
 
 def restart(instances: Instances | None, discriminator: AnyDiscriminator) -> None:
-    """Copy D's weights and buffers to its slow copy, after D has got initial weights.
+    """Copy D's weights and buffers to its slow copy; call this after replacing D's weights.
 
     If `instances` is None, do nothing.
     """
@@ -201,7 +203,7 @@ def restart(instances: Instances | None, discriminator: AnyDiscriminator) -> Non
 
 
 def queue_tensors(instances: Instances) -> dict[str, Tensor]:
-    """Return the tensors of the queues by name, for checkpoints."""
+    """Return the tensors of the queues for checkpoints, by names such as "fake.keys"."""
     return {
         f"{kind}.{name}": tensor
         for kind, queue in instances.queues.items()

@@ -82,7 +82,7 @@ def train_together(
     """Run `train` in `resources.workers` processes; with GPUs, each process uses its own GPU.
 
     Raises the same errors as `train`, and UserError if a worker dies. `track` only decides whether
-    progress is shown. If so, the first worker prints the progress to standard error.
+    progress is shown; the first worker prints it to standard error.
     """
     count, backend = config.resources.workers, _backend(config)
     context = mp.get_context("spawn")
@@ -118,8 +118,8 @@ def train_together(
 def _supervise(workers: list[Worker], reporter: Reporter, stop: Event) -> None:
     """Forward the workers' messages to `reporter` until all workers have ended.
 
-    If the reporter asks to stop, set `stop`. After the first failure, wait at most SECONDS_TO_END
-    for the other workers.
+    If the reporter asks to stop, set the event `stop`, which the workers check. After the first
+    failure, wait at most SECONDS_TO_END for the other workers.
     """
     deadline = float("inf")
     running = list(workers)
@@ -241,7 +241,7 @@ class FollowerReporter:
 
 
 def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
-    """Train as the worker number `rank`, in its own process; send the results to the parent."""
+    """Train as the worker with this `rank`, in its own process; send messages to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
     first = rank == 0

@@ -25,7 +25,7 @@ def is_log(step: int, config: RunConfig) -> bool:
 
 
 def start_log(state: TrainState) -> None:
-    """Start the log at the current step, if the state has no position of a last row."""
+    """Start the log at the current step, unless `state` has the position of an earlier row."""
     if state.logged is None:
         state.logged = LogPosition(sums_now(state), dict(state.counts), state.step, state.seconds)
 
@@ -33,6 +33,7 @@ def start_log(state: TrainState) -> None:
 def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[str, float]:
     """Return a row of the log: the means of training numbers since the last row, by name.
 
+    The row also has the position, learning rates, the augmentation's p, speed and memory.
     `state.seconds` must be up to date. The current position is stored as the position of the last
     row. Numbers that no step has computed since the last row are left out.
     """
@@ -61,6 +62,6 @@ def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[
 
 
 def sums_were_reset(state: TrainState) -> None:
-    """Tell the log that an evaluation has reset the sums to 0."""
+    """Record in the state's log position that an evaluation has reset the sums to 0."""
     if state.logged is not None:
         state.logged = LogPosition({}, {}, state.step, state.seconds)

@@ -1,9 +1,9 @@
 """Compute adversarial losses and gradient penalties from logits (B, L).
 
 Each loss has a function for D and a function for G; both return a scalar. D's function takes the
-logits of real and of generated pictures, and a label for each logit. The labels are drawn from U(1
-- label_noise, 1). G's function takes the logits of generated pictures. If the loss is `paired`, it
-also takes the logits of real pictures.
+logits of real and of generated pictures, and a label for each logit. The labels are drawn from
+U(1 - label_noise, 1). G's function takes the logits of generated pictures. If the loss is `paired`,
+it also takes the logits of real pictures.
 
 A penalty takes logits (B, L) and the tensors (B, ...) from which they were computed, and returns a
 scalar. It uses the gradient of each picture's mean logit. With batch normalisation, a picture's
@@ -245,8 +245,8 @@ def judgements(real: Tensor, fake: Tensor, boundary: float | None) -> dict[str, 
 
     `real` and `fake` are logits (B, L) of real and of generated pictures. "sign/fake" is the mean
     sign of `fake` minus the undecided logit. "accuracy/real" and "accuracy/fake" are the fractions
-    of logits that D judged correctly. `boundary` is the undecided logit. If it is None, the i-th
-    real and the i-th generated logit are compared with each other.
+    of real and of generated pictures that D judges correctly. `boundary` is the undecided logit. If
+    it is None, the i-th real and the i-th generated logit are compared with each other.
     """
     of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
     return {
@@ -265,11 +265,11 @@ def discriminator_loss(
 ) -> Tensor:
     """Compute D's loss from its logits of real and of generated pictures, as a scalar.
 
-    `real` and `fake` are logits (B, ...). `loss` is a key of LOSSES. Labels are drawn from U(1 -
-    `label_noise`, 1) with `rng`, on the device of `rng`. If `rng` is None, PyTorch's global random
-    number generator is used. The published FastGAN uses the hinge loss with a label noise of 0.2.
-    The gradient penalty of the loss "wasserstein" is not included; add `one_centred_penalty` to the
-    result. Raises ValueError for an unknown loss.
+    `real` and `fake` are logits (B, ...). `loss` is a key of LOSSES. Labels are drawn from
+    U(1 - `label_noise`, 1) with `rng`, on the device of `rng`. If `rng` is None, PyTorch's global
+    random number generator is used. The published FastGAN uses the hinge loss with a label noise of
+    0.2. The gradient penalty of the loss "wasserstein" is not included; add `one_centred_penalty`
+    to the result. Raises ValueError for an unknown loss.
     """
     labels = [
         1 - label_noise * _uniform(logits, rng) if label_noise else torch.ones_like(logits)

@@ -1,11 +1,11 @@
-"""MixDL: the larger a latent's share in a mixture, the more similar their features must be.
+"""MixDL: mix latents, and make the similarities of features agree with the shares in a mixture.
 
 Kong et al., "Few-shot Image Generation with Mixup-based Distance Learning" (ECCV 2022). With few
 pictures, G makes almost the same picture from many latents, with jumps in between. MixDL mixes the
 latents of a batch with random shares, and compares the features of each mixture with the features
-of each latent. The similarities of the features must have the same order and spacing as the shares.
-In G, the features are the outputs of a random layer. In D, they are a linear projection of D's last
-features of the generated pictures.
+of each latent. The larger the share of a latent in a mixture, the more similar the features of the
+latent and of the mixture must be. In G, the features are the outputs of a random layer. In D, they
+are a linear projection of D's last features of the generated pictures.
 
 The paper mixes latents w of StyleGAN2, which have no fixed distribution. Here latents z are mixed,
 which are N(0, 1). A weighted mean sum_i c_i z_i has only the variance sum_i c_i^2, so it is nearer

@@ -1,7 +1,7 @@
 """Compute the mean distance of a batch of decoded pictures from their targets, as a scalar.
 
-Targets are (B, C, H, W) and pictures (kB, C, H, W), in [-1, 1]. The pictures are k groups of B, and
-each group is compared with all targets in order. Only the pictures get a gradient. The distances
+Targets are (B, C, H, W) and pictures (kB, C, H, W), in [-1, 1]. The pictures are k groups of B: in
+each group, picture i is compared with target i. Only the pictures get a gradient. The distances
 `l1` and `l2` compare all channels. The other distances use networks that see three colours (see
 `load_distance`).
 """
@@ -38,9 +38,9 @@ def load_distance(name: str, device: torch.device, background: str = WHITE) -> D
     """Load the distance `name`, a key of DISTANCES, for pictures with 1, 3 or 4 channels.
 
     Feature networks need three colours. So a grey picture is repeated in three channels, and a
-    picture with alpha is put on the colour `background` (#rrggbb). The network then cannot see the
-    alpha of pixels that have the colour of the background. Therefore the mean absolute difference
-    of alpha is added to the distance.
+    picture with alpha is composited on the colour `background` (#rrggbb). The network then cannot
+    see the alpha of pixels that have the colour of the background. Therefore the mean absolute
+    difference of alpha is added to the distance.
     """
     distance = DISTANCES[name](device)
     return partial(_seen_as_rgb, distance, background) if name in NETWORKS else distance
@@ -75,11 +75,11 @@ def _embedded(
     background: str,
     pictures: Tensor,
 ) -> Tensor:
-    """Compute one vector (d,) for each picture from its features at all depths: (B, d).
+    """Join the features of all depths to one vector for each picture: (B, d).
 
-    `features` returns one map (B, c, h, w) for each depth. The maps are scaled so that the squared
-    distance of two vectors is a sum over depths, divided by `divisor`. The term of a depth is the
-    mean, over positions, of the squared distance of the two features.
+    `features` returns one map (B, c, h, w) for each depth. The squared distance of two pictures at
+    a depth is summed over channels and averaged over positions. The squared distance of two vectors
+    is the sum of these distances over the depths, divided by `divisor`.
     """
     with torch.autocast(device.type, enabled=False), ieee_float32():
         depths = features(as_rgb(pictures.float(), background).to(device))
@@ -88,12 +88,12 @@ def _embedded(
 
 
 def l1(device: torch.device) -> Distance:
-    """Return a function that computes the mean absolute difference."""
+    """Return a function that computes the mean absolute difference of pictures and targets."""
     return lambda pictures, targets: F.l1_loss(pictures, _repeated(targets, pictures))
 
 
 def l2(device: torch.device) -> Distance:
-    """Return a function that computes the mean squared difference."""
+    """Return a function that computes the mean squared difference of pictures and targets."""
     return lambda pictures, targets: F.mse_loss(pictures, _repeated(targets, pictures))
 
 
@@ -194,7 +194,7 @@ def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
 
 
 class _KnownGradient(torch.autograd.Function):
-    """A function that returns `value`, and `gradient` as the derivative by the pictures."""
+    """An autograd function: its result is `value`; the gradient of `pictures` is `gradient`."""
 
     @staticmethod
     def forward(ctx: Any, pictures: Tensor, value: Tensor, gradient: Tensor) -> Tensor:  # noqa: ANN401
@@ -231,8 +231,8 @@ def efficientnet_lite0(device: torch.device) -> Distance:
 def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
     """Compute features of `images` (B, 3, H, W) at five depths of the network.
 
-    Several blocks of the network have outputs of the same height and width; the features are the
-    output of the last of these blocks. Each feature vector is scaled to length 1. If a side of the
+    The network has several blocks for each size of its maps. The features at a depth are the output
+    of the last block of one size. Each feature vector is scaled to length 1. If a side of the
     images is less than 32 px, the images are first enlarged to twice the size.
     """
     if min(images.shape[-2:]) < _SMALLEST_SIDE:

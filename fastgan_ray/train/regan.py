@@ -119,7 +119,8 @@ class Regan:
         """Measure how sparse the weight average is; return {} if Re-GAN is off.
 
         `z_BZ` is any latent (1, nz). `gflop_g` is the number of operations (10**9) of the dense
-        generator for one picture. Returns four numbers:
+        generator for one picture. The layers are convolutions and linear layers. Returns four
+        numbers:
 
         - regan/phase: the current phase, 0 (warm-up), 1 (sparse) or 2 (dense).
         - regan/sparsity: the fraction of the layers' weights that are exactly 0.
@@ -149,7 +150,7 @@ class Regan:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Load a state that `state()` returned; raise UserError if it is of another generator."""
+        """Load a state that `state()` returned; raise UserError if it does not fit G."""
         self.period = int(state["period"])
         parts: dict[str, dict[str, Tensor]] = {"pruned": {}, "stored": {}}
         for key, tensor in state.items():

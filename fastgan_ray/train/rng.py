@@ -1,4 +1,4 @@
-"""Create the random number generators of a run: one seeded generator for each kind of choice.
+"""Create a run's random number generators: one seeded generator for each kind of random choice.
 
 A generator is called a stream and has a name, such as "latents".
 """
@@ -42,7 +42,7 @@ def seeded(seed: int, name: str, device: torch.device = CPU) -> torch.Generator:
 
 
 def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
-    """Return all generators of a run by name: DEVICE_STREAMS on `device`, others on the CPU."""
+    """Return all generators of a run by name: DEVICE_STREAMS on `device`, the others on the CPU."""
     return {
         **{name: seeded(seed, name) for name in CPU_STREAMS},
         **{name: seeded(seed, name, device) for name in DEVICE_STREAMS},

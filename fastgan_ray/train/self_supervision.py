@@ -5,8 +5,8 @@ Contrastive (Chen et al. 2020): D must recognise two augmented views of one real
 AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677): a picture was augmented with some random numbers,
 and D must predict these numbers. D sees the difference of its features of the picture with and
 without the augmentation. For real pictures, the targets are the numbers. For generated pictures,
-the targets are the numbers with a minus sign. G learns to make pictures whose targets D predicts as
-for real pictures.
+the targets are the numbers with a minus sign. G learns to make pictures for which D predicts the
+numbers without the minus sign, as for real pictures.
 
 InsGen and FakeCLR: D learns to distinguish each picture from earlier ones (see `instances`).
 """

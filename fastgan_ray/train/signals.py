@@ -35,7 +35,7 @@ class Stop:
     def error(self, what: str) -> InterruptedRunError:
         """Return the error to raise after a stop, with the text `what`.
 
-        Its exit status is 128 + the signal's number.
+        The error's exit status is 128 + the signal's number.
         """
         return InterruptedRunError(what, 128 + (self.signal or signal.SIGINT))
 

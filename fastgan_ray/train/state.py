@@ -169,11 +169,12 @@ def update_ema(state: TrainState, share: float | Tensor) -> None:
 
 @torch.no_grad()
 def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
-    """Measure the batch statistics and spectral vectors of the weight average; set eval mode.
+    """Fit the buffers of G's weight average to its weights; set eval mode.
 
-    The weight average has the averaged weights, but no averaged buffers. So G's buffers are copied
-    to it, and `batches` batches of `batch_size` latents (nz,) pass through it and update its
-    buffers. The latents are the same in every evaluation.
+    The buffers are batch statistics and the vectors of spectral normalisation. They are not
+    averaged. So G's buffers are copied to the weight average. Then `batches` batches of
+    `batch_size` latents (nz,) pass through it and update the buffers. The latents are the same in
+    every evaluation.
     """
     live = dict(state.generator.named_buffers())
     for name, buffer in state.ema.named_buffers():

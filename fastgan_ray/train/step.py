@@ -133,7 +133,7 @@ def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
 def adapt(state: TrainState, sign: Tensor, config: RunConfig) -> None:
     """Update the probabilities p of the adaptive augmentation and of CHAIN, on the device.
 
-    `sign` is the mean sign of D's logits of real pictures in a turn, a scalar from -1 to 1.
+    `sign` is the mean sign of D's logits of a batch of real pictures, a scalar from -1 to 1.
     """
     if state.discriminator.chain is not None:
         train = config.train
@@ -156,7 +156,8 @@ def discriminator_loss(
     """Compute D's loss, with its autograd graph; also return numbers to log by name.
 
     The numbers are the terms of the loss without weights, mean logits, and how often D judges
-    correctly. If `is_due`, the loss includes those of the penalties R1 and R2 that are switched on.
+    correctly. If `is_due`, the loss includes the penalties R1 and R2, unless their weights (gamma)
+    are 0.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
@@ -284,8 +285,8 @@ def _backward(
 ) -> Scalars:
     """Compute the gradients of `loss`; return the scalars to log by name.
 
-    They are the values in `parts` (e.g. terms of the loss), and the norm of the gradients under the
-    key `norm`. The gradients and `parts` are averaged over the processes of the group.
+    The scalars are the values in `parts` (e.g. terms of the loss), and the norm of the gradients
+    under the key `norm`. The gradients and `parts` are averaged over the processes of the group.
     """
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)

@@ -17,7 +17,7 @@ from fastgan_ray.models.projected import ProjectedDiscriminator
 
 
 class Layer(NamedTuple):
-    """A module that has parameters; parameters of its submodules do not count."""
+    """A module that has parameters itself, not only in its submodules."""
 
     name: str  # dotted, in the network
     kind: str  # the name of the module's class
@@ -80,7 +80,7 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
 
 def _frozen(network: ProjectedDiscriminator, full: Tensor) -> Layer:
-    """Describe all frozen layers as one entry; its output is the largest of their four maps.
+    """Describe all frozen layers as one entry; its output is the largest of the four feature maps.
 
     `full` is one picture (1, C, H, W).
     """

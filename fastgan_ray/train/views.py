@@ -28,9 +28,10 @@ Sizes = Sequence[Tensor]
 
 
 class Views(NamedTuple):
-    """The pictures of a turn, as lists of the full and the small pictures.
+    """The pictures of one turn.
 
-    Other entries are described below. An entry that no loss needs is empty.
+    Most fields are lists with the full pictures (B, C, H, W) and the small pictures (B, C, h, w). A
+    field that no loss needs is empty.
     """
 
     real: Sizes
@@ -147,7 +148,7 @@ def generate(state: TrainState, latents: Tensor) -> Sizes:
 
 
 def seen(state: TrainState, outputs: Sizes, drawn: Draw, config: RunConfig) -> list[Tensor]:
-    """Return generated pictures as D sees them: augmented, and with noise if it is on.
+    """Return generated pictures as D sees them: augmented, and with noise if noise is on.
 
     `outputs` are G's outputs at two sizes. Both get the same random numbers `drawn`, but different
     noise.
