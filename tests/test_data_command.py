@@ -104,7 +104,7 @@ def test_the_page_is_one_file_that_shows_it_all(results, folder):
     page = (results[0] / "data.html").read_text()
     assert "my &lt;b&gt;pictures&lt;/b&gt;" in page and "<b>pictures" not in page
     for text in (
-        "15 pictures can be used. Their sizes justify a resolution of 32 px.",
+        "15 pictures can be used. They are large enough for a resolution of 32 px.",
         "1 file was not read: 1 .txt",
         "03.png = copy.png",
         "broken.jpg: is damaged or incomplete",
@@ -186,7 +186,7 @@ def test_too_few_pictures_are_still_accounted_for(tmp_path, capsys):
     page = tmp_path / "page.html"
     assert call("data", tmp_path / "data", "--out", page) == 2
     printed = capsys.readouterr().out
-    assert "1 picture can be used: too few for a training." in printed
+    assert "1 picture can be used, too few for a training." in printed
     assert "at least 2 usable pictures are needed, but got 1 of 2" in printed
     assert all(name in page.read_text() for name in ("a.png", "b.png", "c.txt"))
     file = tmp_path / "s.yaml"

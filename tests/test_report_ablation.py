@@ -255,7 +255,7 @@ def test_both_moments_are_in_the_table_and_the_compared_one_is_named():
         columns = [name for name in table.headings if name.endswith(f", {other} checkpoint")]
         assert len(columns) == len(spec.data)
         text = tables.explanation(summary)
-        assert f"The {spec.compare} checkpoints of the trainings are compared" in text
+        assert f"compared by the {spec.compare} checkpoint of each training" in text
         assert "measured again on new latents" in text
     key = {SPEC.compare: "best_value", "best": "last_value"}[SPEC.compare]
     expected = [trial[key] for trial in trials() if trial["arm"] == "good"]
@@ -268,4 +268,4 @@ def test_without_best_checkpoints_the_table_has_one_moment():
     plain = [trial | {"best_value": None} for trial in trials()]
     summary = summarise(SPEC, "t", plain, GFLOP)
     assert not [name for name in tables.main_table(summary).headings if "checkpoint" in name]
-    assert "checkpoints" not in tables.explanation(summary)
+    assert "checkpoint" not in tables.explanation(summary)

@@ -197,7 +197,7 @@ def test_a_search_ends_with_its_front(tmp_path):
     for part in closing(summary | {"front": FRONT}):
         Console(file=said, width=100).print(part)
     assert closing(summary | {"front": []}) == ["Best: x."]
-    assert said.getvalue().startswith("Best: x.") and "no other trial beats" in said.getvalue()
+    assert said.getvalue().startswith("Best: x.") and "no other trial dominates" in said.getvalue()
     assert re.search(r"00004 .* 240 .* 16 k", said.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""Numbers, settings and states as short text, in one format for all tables, charts and pages."""
+"""Format numbers, settings and states as short text, in the same way for all tables and charts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from fastgan_ray.search.file.spec import DEFAULT
 
 
 def label(trial_id: str, default: str | None) -> str:
-    """Return a trial's id, with a note if it equals `default`, the id of the published default."""
+    """Return a trial's id, with a note if it is equal to `default`.
+
+    `default` is the id of the trial that used the published default; None if there is no such
+    trial.
+    """
     return f"{trial_id} ({DEFAULT})" if trial_id == default else trial_id
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """Write an arm's settings in one line, e.g. "model.d_sle = false, model.ngf = 8"."""
+    """Return an arm's settings in one line, e.g. "model.d_sle = false, model.ngf = 8"."""
     text = ", ".join(f"{key} = {value_text(value)}" for key, value in settings.items())
     return text or "same as the base"
 
 
 def value_text(value: object) -> str:
-    """Write a setting as in a YAML file, e.g. true or 0.001; quote "" and text with a comma.
+    """Return a setting as it is written in a YAML file, e.g. true or 0.001.
 
-    A schedule is written in its short form (`config/schedule.py`).
+    An empty text and a text with a comma are put in quotes. A schedule is written in its short form
+    (`config/schedule.py`).
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -33,7 +38,7 @@ def value_text(value: object) -> str:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a setting is a number; True and False do not count as numbers."""
+    """Return whether a setting is a number; True and False are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -43,19 +48,20 @@ def rounded(value: object) -> object:
 
 
 def state_text(state: str) -> str:
-    """Write a trial's state in words, e.g. "out of memory" for "out_of_memory"."""
+    """Return a trial's state in words, e.g. "out of memory" for "out_of_memory"."""
     return state.replace("_", " ")
 
 
 def mean_sd(mean: float | None, sd: float | None) -> str:
-    """Write "41.2 ± 3.1"; "41.2" if the standard deviation is None; "-" if the mean is None."""
+    """Return "41.2 ± 3.1"; "41.2" if the standard deviation is None; "-" if the mean is None."""
     return number(mean) if sd is None else f"{number(mean)} ± {number(sd)}"
 
 
 def difference(mean: float | None, low: float | None, high: float | None, unit: str = "") -> str:
-    """Write a difference and its interval, e.g. "-9.1 [-14.2, -4.0]"; "-" if the mean is None.
+    """Return a difference and its interval as text, e.g. "-9.1 [-14.2, -4.0]".
 
-    `unit`, e.g. " %", follows the mean.
+    `low` and `high` are the ends of the interval. `unit`, e.g. " %", follows the mean. Return "-"
+    if the mean is None.
     """
     if mean is None:
         return "-"
@@ -64,31 +70,35 @@ def difference(mean: float | None, low: float | None, high: float | None, unit: 
 
 
 def number(value: float | None) -> str:
-    """Write a number with one decimal, or with three digits if it is below 1; "-" for None."""
+    """Return a number as text with one decimal; "-" for None.
+
+    A number between -1 and 1 has three significant digits instead.
+    """
     if value is None:
         return "-"
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def p_value(value: float | None) -> str:
-    """Write a p-value with two significant digits, or "<0.0001"; "-" for None."""
+    """Return a p-value as text with two significant digits, or "<0.0001"; "-" for None."""
     return "-" if value is None else "<0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def parameter_count(parameters: int) -> str:
-    """Write a number of parameters in short: 29127846 as "29.1 M", 926083 as "926 k"."""
+    """Return a number of parameters in short form: 29127846 as "29.1 M", 926083 as "926 k"."""
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"
 
 
 def best_moment(best: Mapping[str, Any], metric: str) -> str:
-    """Return a text about the checkpoint in `best/`: its kimg and its metric values.
+    """Return sentences about the best training's best and last checkpoint: kimg and metric values.
 
-    `best` is the entry of summary.json. Return "" if the training keeps no best checkpoint.
+    `best` is the entry "best" of summary.json. Return "" if the training keeps no best checkpoint.
     """
     if best.get("best_kimg") is None:
         return ""
     return (
-        f"Best checkpoint of that training: {metric} {number(best['best_value'])} at "
+        f"Best checkpoint of the best training: {metric} {number(best['best_value'])} at "
         f"{best['best_kimg']:g} kimg on new latents ({number(best['selected_value'])} on the "
-        f"latents that were used to choose it). Last checkpoint: {number(best['last_value'])}."
+        f"latents that were used to choose it). Last checkpoint of this training: "
+        f"{number(best['last_value'])}."
     )

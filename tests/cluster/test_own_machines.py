@@ -176,7 +176,8 @@ def test_a_search_on_two_machines_outlives_one(desk, machines):
     assert job.returncode == 0, output
     assert "SUCCEEDED" in output.upper()
     assert (
-        "Best: fd_efficientnet_lite0" in output and "Best checkpoint of that training: " in output
+        "Best: fd_efficientnet_lite0" in output
+        and "Best checkpoint of the best training: " in output
     )
 
     summary = json.loads((shared / "runs" / "tiny" / "summary.json").read_text())

@@ -1,1 +1,1 @@
-"""Charts of results as plain data with coordinates, and image files of an ablation's curves."""
+"""Compute charts of results as plain data, and draw figures of an ablation's learning curves."""

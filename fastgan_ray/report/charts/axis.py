@@ -1,4 +1,4 @@
-"""The axis of a chart: coordinates of values, and ticks."""
+"""Compute the axis of a chart: the coordinates of values, and the ticks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)  # distances between ticks, times a power of 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from the value `low` at coordinate `start` to the value `high` at `end`.
+    """An axis from the value `low` at the coordinate `start` to the value `high` at `end`.
 
-    `end` may be smaller than `start`.
+    `end` may be smaller than `start`. If `log` is True, the axis is logarithmic.
     """
 
     low: float
@@ -38,7 +38,7 @@ class Axis:
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self, count: int = 5) -> list[dict[str, float | str]]:
-        """Return about `count` ticks {"at" (the coordinate), "text"} at round numbers."""
+        """Return about `count` ticks at round numbers, each {"at" (the coordinate), "text"}."""
         values = log_ticks(self.low, self.high) if self.log else []
         if len(values) < 2:
             values = linear_ticks(self.low, self.high, count)
@@ -55,7 +55,7 @@ def fit(
     """Return an axis that contains all values, with a margin. All values must be finite.
 
     The axis is drawn from the coordinate `start` to the coordinate `end`. If `zero` is True, its
-    lowest value is 0. `log` chooses a logarithmic or a linear axis; if it is
+    lowest value is 0. `log` chooses a logarithmic (True) or a linear (False) axis. If `log` is
     None, the axis is logarithmic if all values are above 0 and the highest value is at least 8
     times the lowest.
     """
@@ -92,15 +92,15 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def all_numbers(values: Sequence[object]) -> bool:
-    """Return whether all values are numbers, so that a numeric axis can show them."""
+    """Return whether all values are numbers; if so, a numeric axis can show them."""
     return all(map(is_number, values))
 
 
 def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
-    """Return ticks {"at", "text"} at the different values, or at round numbers.
+    """Return ticks {"at" (the coordinate), "text"} for `values`.
 
-    Round numbers are used if there are more than FEW different values. A value has no tick if the
-    tick's text would overlap with the text of the tick before.
+    If there are at most FEW different values, each value has a tick. Otherwise, the ticks are at
+    round numbers. A value has no tick if its text would overlap with the text of the tick before.
     """
     distinct = sorted(set(values))
     if len(distinct) > FEW:
@@ -114,10 +114,10 @@ def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def category(value: object) -> str:
-    """Convert a value to the name of its category.
+    """Return the name of the category of `value`.
 
-    A text is returned unchanged, and a schedule in its short form. An empty text and values of
-    other types are written as JSON.
+    A text is its own name. The name of a schedule is its short form. The name of any other value,
+    and of an empty text, is its JSON.
     """
     value = as_text(value)
     return value if isinstance(value, str) and value else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Files of an ablation's learning curves: a figure for papers (.svg and .png), and a .csv."""
+"""Write an ablation's learning curves to files: a figure for papers (.svg and .png), and a .csv."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".png": {}
 
 
 def as_csv(curves: Curves) -> str:
-    """Return the points of all curves as CSV text."""
+    """Return the points of all curves as CSV text, with the columns COLUMNS."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -57,7 +57,10 @@ def as_csv(curves: Curves) -> str:
 
 
 def draw(curves: Curves, summary: Mapping[str, Any], metric: str, stem: Path) -> None:
-    """Write `stem`.svg and `stem`.png, with a panel for each data set and a line for each arm."""
+    """Write `stem`.svg and `stem`.png, with a panel for each data set and a line for each arm.
+
+    `summary` is the content of ablation.json.
+    """
     columns = min(len(summary["data"]), MAX_COLUMNS)
     rows = -(-len(summary["data"]) // columns)
     with mpl.rc_context(SETTINGS):
@@ -89,7 +92,7 @@ def _label(
 def _draw_panel(
     axes: Axes, curves: Mapping[str, Sequence[Point]], summary: Mapping[str, Any]
 ) -> list[Line2D]:
-    """Draw the curves of one data set; return the line of each arm for the legend."""
+    """Draw the curves of one data set; return a line for each arm, for the legend."""
     handles = []
     colours = arm_colours(summary)
     for arm in summary["arms"]:

@@ -1,4 +1,4 @@
-"""A chart of each arm's difference from the baseline, with confidence intervals."""
+"""Compute the chart of each arm's difference from the baseline, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ ROW = 52.0
 
 
 def intervals_chart(account: Mapping[str, Any], colours: Mapping[str, str]) -> Chart | None:
-    """Return a chart with a row for each arm and a line at 0; None if no arm is compared yet."""
+    """Return a chart with a row for each arm and a line at 0.
+
+    `account` is the content of ablation.json; `colours` maps each arm to its colour. Return None if
+    no arm has been compared yet.
+    """
     keys = ("low", "mean", "high")
     comparisons = {
         arm["name"]: arm["comparison"]

@@ -1,4 +1,4 @@
-"""Parts that all charts use: a frame with axes, lines, and labels without overlap.
+"""Compute parts that all charts use: a frame with axes, lines, and labels without overlap.
 
 A chart is plain data with all coordinates, and a template draws it. Most charts are {"width",
 "height", "left", "right", "top", "bottom", "x": {"label", "ticks"}, "y": {"label", "ticks"},
@@ -23,22 +23,22 @@ LABEL_HEIGHT = 15.0
 
 
 def kimg_axis(values: Sequence[float]) -> Axis:
-    """Return a horizontal axis for the number of images shown, in thousands, from 0."""
+    """Return a horizontal axis from 0 for the number of images shown, in thousands (kimg)."""
     return fit(values, LEFT, RIGHT, zero=True, log=False)
 
 
 def x_axis(values: Sequence[float]) -> Axis:
-    """Return a horizontal axis for values."""
+    """Return a horizontal axis that contains all `values`."""
     return fit(values, LEFT, RIGHT)
 
 
 def y_axis(values: Sequence[float]) -> Axis:
-    """Return a vertical axis for values."""
+    """Return a vertical axis that contains all `values`."""
     return fit(values, BOTTOM, TOP)
 
 
 def frame(x: Axis, y: Axis, x_label: str, y_label: str, series: Sequence[Mark]) -> Chart:
-    """Return a chart with two axes and `series`; the marks in `series` already have coordinates."""
+    """Return a chart with two axes and the marks in `series`, which already have coordinates."""
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -53,12 +53,12 @@ def frame(x: Axis, y: Axis, x_label: str, y_label: str, series: Sequence[Mark]) 
 
 
 def axis_label(axis: Axis, label: str) -> str:
-    """Return the label, with "logarithmic" added if the axis is logarithmic."""
+    """Return `label`, with ", logarithmic" added if the axis is logarithmic."""
     return f"{label}, logarithmic" if axis.log else label
 
 
 def trial_marks(run: Run) -> dict[str, Mark]:
-    """Return {trial id: mark}; all charts use these marks.
+    """Return {trial id: mark} of all trials; every chart of trials uses these marks.
 
     A mark is {"id", "colour", "state", "label", "text"}. The label of the six best trials is their
     rank; the label of other trials is "".
@@ -77,7 +77,7 @@ def trial_marks(run: Run) -> dict[str, Mark]:
 
 
 def separate_labels(marks: Sequence[Mark], bottom: float = BOTTOM) -> None:
-    """Set "label_y" of each labelled mark, so that labels do not overlap.
+    """Set "label_y" of each mark that has a label, so that the labels do not overlap.
 
     Each label is as near as possible to the height of its mark's "end" (x, y), but not below
     `bottom`.

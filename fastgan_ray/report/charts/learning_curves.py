@@ -1,4 +1,4 @@
-"""Charts of learning curves: a line for each trial, or a line and a band for each arm."""
+"""Compute charts of learning curves: a line for each trial, or a line and a band for each arm."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def trial_curves_chart(run: Run, metric: str) -> Chart | None:
 def arm_curves_chart(
     curves: Mapping[str, Sequence[Point]], colours: Mapping[str, str], metric: str
 ) -> Chart | None:
-    """Return a chart of one data set: each arm's mean, lowest and highest value over seeds.
+    """Return a chart of one data set: the mean, lowest and highest value over seeds of each arm.
 
-    `curves` maps each arm to its points from `arm_curves`. `colours` maps each arm to its
-    colour. A line is labelled with the arm's position in `colours`, from 1. Return None if there
-    are no points.
+    `curves` maps each arm to its points from `arm_curves`. `colours` maps each arm to its colour.
+    The label of a line is the arm's position in `colours`, from 1. Return None if there are no
+    points.
     """
     points = [point for curve in curves.values() for point in curve]
     if not points:

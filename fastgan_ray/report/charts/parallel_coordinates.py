@@ -1,4 +1,4 @@
-"""Parallel coordinates: an axis for each parameter and the metric, and a line for each trial."""
+"""Compute a chart with parallel axes for parameters and metric, and a line for each trial."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ UNSET = "not set"
 
 
 def parallel_coordinates_chart(run: Run) -> Chart | None:
-    """Return a chart of the trials that have a value and of the parameters in which they differ.
+    """Return the chart of all trials that have a metric value.
 
+    It has an axis for each parameter that differs between these trials, and one for the metric.
     Return None if no parameter differs.
     """
     trials = [trial for trial in ranked(run) if trial["value"] is not None]
@@ -54,9 +55,10 @@ def parallel_coordinates_chart(run: Run) -> Chart | None:
 
 
 def _axis(column: Sequence[Any]) -> dict[str, Any]:
-    """Return {"ticks", "ys"} of the axis of one column; "ys" has a coordinate for each trial.
+    """Return {"ticks", "ys"} of an axis for `column`, which has a value for each trial.
 
-    The axis is numeric if all values that are set are numbers; otherwise it has categories.
+    "ys" has a coordinate for each trial. The axis is numeric if all values that are set are
+    numbers; otherwise it has categories.
     """
     values = [value for value in column if value != UNSET]
     if not values or not all_numbers(values):

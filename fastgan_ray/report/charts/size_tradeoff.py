@@ -1,4 +1,4 @@
-"""A chart of the metric against the generator's size, with the Pareto front."""
+"""Compute the chart of the metric against the generator's size, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ SIZES = {
 
 
 def size_tradeoff_chart(run: Run, size_name: str) -> Chart | None:
-    """Return a chart of the metric against the generator's size; `size_name` is a key of SIZES.
+    """Return a chart of the metric against the generator's size.
 
-    Return None if no trial has a size, or if all generators have the same size.
+    `size_name` is a key of SIZES. Return None if no trial has a size, or if all generators have
+    about the same size.
     """
     label, factor = SIZES[size_name]
     trials, sizes = {}, {}
@@ -62,7 +63,10 @@ def _interval(trial: Trial) -> tuple[float, float]:
 def _pareto_front(
     metric: Mapping[str, Any], trials: Mapping[str, Trial], sizes: Mapping[str, float]
 ) -> list[str]:
-    """Return the finished trials on the Pareto front of size and metric, smallest size first."""
+    """Return the ids of the finished trials on the Pareto front of size and metric.
+
+    The trial with the smallest size is first.
+    """
     finished = {
         name: (sizes[name], trial["value"])
         for name, trial in trials.items()
@@ -73,7 +77,7 @@ def _pareto_front(
 
 
 def _crowded(marks: Sequence[Mark]) -> list[list[Mark]]:
-    """Group the labelled marks whose labels may overlap."""
+    """Group the marks whose labels may overlap; leave out marks without a label."""
     groups: list[list[Mark]] = []
     labelled = (mark for mark in marks if mark["label"])
     for mark in sorted(labelled, key=lambda mark: float(mark["x"])):

@@ -1,4 +1,4 @@
-"""Slice charts: the metric of each trial against one searched parameter."""
+"""Compute slice charts: the metric of each trial against one searched parameter."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Column = tuple[list[float], list[dict[str, Any]], str]  # x of each trial, ticks
 def slices(run: Run) -> list[dict[str, Any]]:
     """Return {"name", "chart", "note"} for each parameter that has at least two different values.
 
-    Only trials with a metric value count. The "series" of a chart is the list of its trials' marks,
-    which have "x" and "y"; the best trial is last.
+    Trials without a metric value are left out. The "series" of a chart has a mark for each trial,
+    with "x" and "y"; the best trial is last.
     """
     valued = [trial for trial in ranked(run) if trial["value"] is not None]
     charts = []
@@ -36,9 +36,10 @@ def slices(run: Run) -> list[dict[str, Any]]:
 
 
 def note(trials: Sequence[Trial], without: int) -> str:
-    """Write how many trials a slice shows, and whether they are enough for a conclusion.
+    """Return a text: how many trials a slice chart shows, and whether they are enough.
 
-    `without` is the number of trials without a value of the parameter.
+    `trials` are the trials in the chart. `without` is the number of trials that have no value of
+    the parameter.
     """
     finished = sum(trial["state"] == "finished" for trial in trials)
     text = f"{counted(len(trials), 'trial')}: {finished} finished"
@@ -89,9 +90,10 @@ def _number_column(name: str, values: Sequence[float]) -> Column:
 
 
 def _category_column(name: str, values: Sequence[object]) -> Column:
-    """Give each category a band of the axis; put its trials side by side in the band.
+    """Give each category a part of the axis, and put its trials side by side in this part.
 
-    The names below the axis alternate between two lines, so that they do not overlap.
+    Return the x coordinate of each trial, the ticks and the axis label. The texts of the ticks
+    alternate between two lines, so that they do not overlap.
     """
     column = [category(value) for value in values]
     names = sorted(set(column))

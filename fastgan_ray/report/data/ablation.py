@@ -1,8 +1,7 @@
-"""The content of ablation.json: the numbers and the verdict of each arm.
+"""Compute the content of ablation.json: the numbers and the verdict of each arm.
 
-A trial is {"trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason",
-"rows", "protocol"}; it also has the keys in MOMENTS. `data` is the text that `data_name` returns;
-`rows` are the rows of the trial's metrics.jsonl.
+A trial is a dict with the keys in COLUMNS, "rows" and "protocol". "data" is the name of the data
+set (see `data_name`), and "rows" are the rows of the trial's metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -51,7 +50,8 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the content of ablation.json.
 
-    `gflop` maps each arm to the GFLOP per image of a training step.
+    `name` is the name of the run. `trials` are all trials of the ablation. `gflop` maps each arm to
+    the GFLOP per image of a training step.
     """
     metric = spec.metric
     arm_trials = {arm: [trial for trial in trials if trial["arm"] == arm] for arm in spec.arms}
@@ -87,7 +87,7 @@ def _arms(
 ) -> list[dict[str, Any]]:
     """Return the entry of each arm in ablation.json.
 
-    `error` is the standard error of a metric value from one evaluation, or None if unknown.
+    `error` is the standard error of a metric value from one evaluation, or None if it is unknown.
     """
     metric, several = spec.metric, len(spec.data) > 1
     values = {arm: values_of(arm_trials[arm]) for arm in spec.arms}
@@ -120,7 +120,7 @@ def _arms(
 
 
 def values_of(trials: Iterable[Trial], key: str = "value") -> dict[tuple[str, int], float | None]:
-    """Return {(data set, seed): value} of an arm's trials.
+    """Return {(data set, seed): value} of an arm's trials; `key` is the value's key in a trial.
 
     The value of a failed trial is None. Trials that have not ended are left out.
     """
@@ -136,7 +136,7 @@ def _by_data(
     values: Mapping[tuple[str, int], float | None],
     comparisons: Mapping[str, Comparison],
 ) -> list[dict[str, Any]]:
-    """Compute mean and standard deviation over seeds, and the comparison, for each data set.
+    """Return an entry for each data set: mean and standard deviation over seeds, and comparison.
 
     The comparison is None for the baseline, for a data set without finished trainings, and if there
     is only one data set.
@@ -152,7 +152,7 @@ def _by_data(
 
 
 def _states(trials: Sequence[Trial]) -> dict[str, int]:
-    """Count an arm's trials by state."""
+    """Return {state: number of trials} of an arm."""
     states = [trial["state"] for trial in trials]
     return {state: states.count(state) for state in dict.fromkeys(states)}
 
@@ -160,12 +160,12 @@ def _states(trials: Sequence[Trial]) -> dict[str, int]:
 def _flat(
     comparison: Comparison, error: float | None, seeds: int = 1, unit: str = ""
 ) -> dict[str, Any]:
-    """Return a comparison as one flat mapping.
+    """Return a comparison as one flat mapping, with a note if the difference is doubtful.
 
-    A note is added if evaluation noise alone can explain the difference. `error` is the standard
-    error of one evaluation, in the unit of the difference; `unit` is the name of this unit. `seeds`
-    is the number of trainings behind each value that is compared: the number of seeds if a value is
-    the mean on a data set, else 1.
+    A difference is doubtful if evaluation noise alone can cause it. `error` is the standard error
+    of one evaluation, in the unit of the difference; `unit` is the name of this unit. `seeds` is
+    the number of trainings in each value that is compared: the number of seeds if a value is the
+    mean on a data set, else 1.
     """
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
@@ -182,10 +182,10 @@ def _flat(
 
 
 def _evaluation_error(trials: Sequence[Trial], name: str, in_percent: bool = False) -> float | None:
-    """Return the standard error of one evaluation, as the root mean square over finished trials.
+    """Return the standard error of one evaluation: the root mean square over finished trials.
 
-    `name` is the error's key in the rows. If `in_percent`, each error is converted to percent of
-    its value.
+    `name` is the key of the error in the rows. If `in_percent`, each error is converted to percent
+    of the trial's value. Return None if no trial has the error.
     """
     errors = []
     for trial in _finished(trials):
@@ -196,9 +196,10 @@ def _evaluation_error(trials: Sequence[Trial], name: str, in_percent: bool = Fal
 
 
 def _costs(trials: Sequence[Trial], images_per_step: int) -> dict[str, Any]:
-    """Return parameter counts, mean speed and highest memory; None if no trial reports them.
+    """Return parameter counts, mean speed and highest memory of an arm; None for unknown values.
 
-    The speed is also given as in table 1 of Liu et al. 2021: hours for 10,000 steps.
+    The speed is in images per second and, as in table 1 of Liu et al. 2021, in hours for 10,000
+    steps.
     """
     speed, _ = mean_and_sd(_last_values(trials, "images_per_second"))
     return {
@@ -211,9 +212,9 @@ def _costs(trials: Sequence[Trial], images_per_step: int) -> dict[str, Any]:
 
 
 def _other_metrics(trials: Sequence[Trial], metric: str) -> dict[str, dict[str, Any]]:
-    """Return count, mean and standard deviation of every metric except `metric`.
+    """Return {"seeds", "mean", "sd"} of every metric except `metric`, over the finished trials.
 
-    The values are those of each trial's last evaluation.
+    The value of a trial is the value of its last evaluation. "seeds" is the number of values.
     """
     finished = _finished(trials)
     names = dict.fromkeys(key for trial in finished for key in trial["rows"][-1])
@@ -235,7 +236,7 @@ def _finished(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _last_values(trials: Sequence[Trial], key: str) -> list[Any]:
-    """Return the value of `key` in each trial's last row; skip rows without it."""
+    """Return the value of `key` in each trial's last row; skip trials without it."""
     rows = [trial["rows"][-1] for trial in trials if trial["rows"]]
     return [row[key] for row in rows if row.get(key) is not None]
 
@@ -255,7 +256,10 @@ def _without_shared_data(trial: Trial) -> Trial:
 
 
 def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
-    """Return {data set: protocol}, and a warning for each trial whose protocol differs."""
+    """Return {data set: protocol}, and a warning for each trial that was measured differently.
+
+    The protocol of a data set is the protocol of its first trial.
+    """
     protocols: dict[str, dict[str, Any]] = {}
     warnings = []
     for trial in trials:

@@ -1,4 +1,4 @@
-"""Compare searches, arms and trials whose metric was measured in the same way."""
+"""Compare searches, arms, trainings and trials whose metric was measured in the same way."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from fastgan_ray.report.data.votes import read_results, votes_of
 Entry = dict[str, Any]
 
 MEND = (
-    "Only results that were measured in the same way can be compared. To compare results on "
-    "different data sets, give single trials (such as RUN/trials/00003), or measure the generators "
-    "again with `fastgan-ray evaluate`."
+    "Only results that were measured in the same way can be compared. An ablation with several "
+    "data sets has a result for each data set; name single trials instead (such as "
+    "RUN/trials/00003). You can also measure generators again, in the same way, with `fastgan-ray "
+    "evaluate`."
 )
 LAST_VALUES = ("memorised", "params_g", "gflop_g", "images_per_second")
 
 
 def compare(paths: Sequence[Path]) -> list[Entry]:
-    """Return an entry for each search, arm of an ablation, training and trial, best first.
+    """Return an entry for each search, training, trial and arm at `paths`, best first.
 
     An entry is {"name", "what", "metric", "value", "error", "error_of" (the source of the error:
     the evaluation or the seeds), "trial", "state", "default" (the value of a search's published
     default), "default_error", "memorised", "params_g", "gflop_g", "images_per_second", "kimg",
-    "hours", "trials" (their number), "votes" (what `votes_of` returns), "protocol"}. Unknown values
-    are None. Raise UserError if two entries were measured differently, or if a path has no value
-    yet.
+    "hours", "trials" (their number), "votes" (the result of `votes_of`), "protocol"}. Unknown
+    values are None. Raise UserError if two entries were measured differently, or if nothing at a
+    path has a value.
     """
     entries = [entry for path in paths for entry in _entries(path)]
     protocols = {e["name"]: {"metric": e["metric"], **e["protocol"]} for e in entries}
@@ -42,7 +43,7 @@ def compare(paths: Sequence[Path]) -> list[Entry]:
 
 
 def _entries(path: Path) -> list[Entry]:
-    """Return the entries of a run's or a trial's folder; raise UserError if none has a value."""
+    """Return the entries of the run or trial at `path`; raise UserError if none has a value."""
     folder = path.resolve()
     run = read_run(run_folder(folder))
     if run["folder"] != str(folder):
@@ -55,8 +56,8 @@ def _entries(path: Path) -> list[Entry]:
     valued = [entry for entry in entries if entry["value"] is not None]
     if not valued and run["metric"]["name"] == NO_METRIC:
         raise UserError(
-            f"{path}: nothing was measured (eval.extractor is none), so it cannot be compared; "
-            "`fastgan-ray evaluate` measures generators afterwards"
+            f"{path}: nothing was measured (eval.extractor is none), so there is nothing to "
+            "compare. Measure the generators with `fastgan-ray evaluate`"
         )
     if not valued:
         raise UserError(f"{path}: no trial has a value of {run['metric']['name']} yet")
@@ -64,7 +65,10 @@ def _entries(path: Path) -> list[Entry]:
 
 
 def _search_entry(run: Run, path: Path) -> list[Entry]:
-    """Describe a search by its best trial and the total cost; [] if no trial has a value."""
+    """Return a list with an entry for the search: its best trial, and the cost of all trials.
+
+    Return [] if no trial has a value.
+    """
     best = best_trial(run)
     if best is None:
         return []
@@ -80,7 +84,7 @@ def _search_entry(run: Run, path: Path) -> list[Entry]:
 
 
 def _arm_entries(run: Run, path: Path) -> list[Entry]:
-    """Describe each arm of an ablation by its mean over seeds, with an entry for each data set."""
+    """Return an entry for each arm and data set of an ablation, with the mean over seeds."""
     entries, results = [], read_results(Path(run["folder"]))
     for arm in (run["account"] or {"arms": []})["arms"]:
         for part in arm["by_data"]:
@@ -114,7 +118,7 @@ def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
 
 
 def _entry(run: Run, name: str, trials: Sequence[Trial], data: str) -> Entry:
-    """Return the fields of every entry of a comparison, with the newest values of `trials`."""
+    """Return the fields that all entries have, with the newest values in the rows of `trials`."""
     last = {key: value for trial in trials for row in trial["rows"] for key, value in row.items()}
     return {
         "name": name,

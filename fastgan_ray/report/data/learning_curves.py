@@ -1,4 +1,4 @@
-"""Learning curves of trials or arms as numbers: the metric against the images shown (kimg)."""
+"""Compute learning curves of trials or arms: the metric against the images shown (kimg)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Point = dict[str, Any]
 
 
 def curve_metric(trials: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Return the name of the metric to plot.
+    """Return the name of the metric to plot: the name in cheap evaluations, or else `metric`.
 
     Cheap evaluations, with fewer pictures (`eval.early_fakes`), report the metric under another
-    name. Return this name if a row has it, else `metric`. Values of cheap and full evaluations
-    cannot be compared, so a curve has only values of one kind.
+    name. Values of cheap and full evaluations cannot be compared. So if any row has this other
+    name, curves use only cheap evaluations.
     """
     early = early_name(metric)
     return early if any(early in row for trial in trials for row in trial["rows"]) else metric
 
 
 def trial_curve(trial: Mapping[str, Any], metric: str) -> list[tuple[float, float]]:
-    """Return (kimg, value) for each evaluation of `metric`, in order."""
+    """Return a pair (kimg, value) for each evaluation of `metric` in a trial, in order."""
     return [(row["kimg"], row[metric]) for row in trial["rows"] if metric in row]
 
 
@@ -31,7 +31,7 @@ def arm_curves(
 ) -> dict[tuple[str, str], list[Point]]:
     """Compute the mean and range of `metric` over seeds; return {(arm, data set): points}.
 
-    A point is {"kimg", "seeds", "mean", "low", "high"}; `seeds` is the number of trainings in the
+    A point is {"kimg", "seeds", "mean", "low", "high"}; "seeds" is the number of trainings in the
     mean. A failed training counts up to its last evaluation.
     """
     values: dict[tuple[str, str], dict[float, list[float]]] = {}
@@ -46,7 +46,7 @@ def arm_curves(
 
 
 def with_all_seeds(points: Sequence[Point]) -> list[Point]:
-    """Return the points of a curve that are means over all seeds, not only over some seeds."""
+    """Return those points of a curve that are means over the largest number of seeds."""
     most = max((point["seeds"] for point in points), default=0)
     return [point for point in points if point["seeds"] == most]
 

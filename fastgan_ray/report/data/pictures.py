@@ -44,10 +44,10 @@ def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, S
     """Return the facts of a set of pictures, and a source of the pictures that were compared.
 
     The facts are JSON values: "path" (as in `config`: a path or the name of a set), "pictures"
-    (their number), "files" (rows of `inventory`), "remarks", "unreadable", and, if at least 2
-    pictures are usable, "kinds", "modes", "profiles" (counts by name), "sizes", "resolution",
-    "aspect", "copies", "compared" (see `_compare`). With fewer usable pictures, the source is None.
-    Raise UserError if the path cannot be used at all.
+    (their number), "files" (rows of `inventory`), "remarks" and "unreadable". If at least 2
+    pictures are usable, there are also "kinds", "modes", "profiles" (counts by name),
+    "transparent", "sizes", "resolution", "aspect", "copies" and "compared" (see `_compare`).
+    Otherwise, the source is None. Raise UserError if the path cannot be used at all.
     """
     found = survey(config, track)
     facts: Facts = {
@@ -86,10 +86,13 @@ def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, S
 
 
 def _compare(source: Source, config: DataConfig, track: Track) -> Facts:
-    """Compare the pictures by the features of the embedded network.
+    """Compare the pictures of `source` by the features of the embedded network.
 
-    Return "count", "near" (pairs {"indices", "distance"}), "outliers", "clusters" (all indices
-    refer to `source`), and "halves" (see `self_distance`; None if there are too few pictures).
+    Return a dict:
+    - "count": the number of pictures.
+    - "near": the near duplicates, as {"indices", "distance"}.
+    - "outliers", "clusters": indices of pictures in `source`.
+    - "halves": the result of `self_distance`; None if there are too few pictures.
     """
     features, mirrored = embedded_features(source, config, track)
     between = distances(features)
@@ -113,7 +116,7 @@ def _compare(source: Source, config: DataConfig, track: Track) -> Facts:
 
 
 def _sizes(found: Survey) -> Facts:
-    """Return the smallest, median and largest shorter side, and the counts for ranges of it."""
+    """Return the smallest and largest picture, the median shorter side, and counts by size."""
     pictures = sorted(found.pictures, key=_short_side)
     sides = [_short_side(picture) for picture in pictures]
     bounds = (0, 32, 64, 128, 256, 512, 1024)

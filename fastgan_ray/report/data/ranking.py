@@ -1,4 +1,4 @@
-"""The ranking of a run's trials, and their colours and descriptions for all charts."""
+"""Rank the trials of a run, and choose their colours and descriptions for all charts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ STATE_RANKS = {"finished": 0, "stopped": 1, "unfinished": 1}
 
 
 def ranked(run: Run) -> list[Trial]:
-    """Sort the trials: finished, then stopped and unfinished; within each group, best first.
+    """Return the trials of a run in the order of the ranking.
 
-    Trials without a value come last.
+    Finished trials come first, then stopped and unfinished trials, then trials without a value.
+    Within a group, the best trial comes first.
     """
     sign = 1 if run["metric"]["goal"] == "minimize" else -1
 
@@ -37,7 +38,7 @@ def best_trial(run: Run) -> Trial | None:
 
 
 def trial_label(trial: Trial) -> str:
-    """Return a trial's id, with a note if the trial is the search's published default."""
+    """Return a trial's id, with a note if the trial used the search's published default."""
     return label(trial["trial_id"], trial["trial_id"] if trial["is_default"] else None)
 
 
@@ -73,18 +74,21 @@ def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def arm_dash(colours: Mapping[str, str], arm: str) -> int:
-    """Return the number of an arm's dash pattern: how many earlier arms have the same colour."""
+    """Return the number of an arm's dash pattern, i.e. how many earlier arms have the same colour.
+
+    `colours` is the result of `arm_colours`.
+    """
     names = list(colours)
     return sum(colours[name] == colours[arm] for name in names[: names.index(arm)])
 
 
 def parameter_names(run: Run) -> list[str]:
-    """List the parameters of all trials, in order of first appearance."""
+    """Return the names of the parameters of all trials, in order of first appearance."""
     return list(dict.fromkeys(name for trial in run["trials"] for name in trial["point"]))
 
 
 def describe_trial(trial: Trial, metric: str) -> str:
-    """Describe a trial in one line, for tooltips and screen readers."""
+    """Return a one-line description of a trial, for tooltips and screen readers."""
     parts = [
         f"trial {trial_label(trial)}: {state_text(trial['state'])} at {trial['kimg']:g} kimg",
         f"{metric} {format_with_error(trial['value'], trial['error'])}",

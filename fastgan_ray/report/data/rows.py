@@ -1,4 +1,4 @@
-"""Read the rows of a trial's evaluations (metrics.jsonl) and training numbers (training.jsonl)."""
+"""Read the rows of a trial: evaluations (metrics.jsonl) and training numbers (training.jsonl)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ PREFIX = "training/"
 
 
 def read_rows(folder: Path, file: str = METRICS) -> list[dict[str, Any]]:
-    """Read a trial's rows in order; return [] if there is no file.
+    """Return the rows in `file` of a trial's `folder`, in order; [] if the file does not exist.
 
-    Skip incomplete lines: a killed process can leave one at the end.
+    A line that is not valid JSON is skipped, because a killed process can leave an incomplete last
+    line.
     """
     path = folder / file
     if not path.is_file():

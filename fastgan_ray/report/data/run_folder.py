@@ -30,7 +30,7 @@ UNKNOWN = {"state": "unfinished", "value": None, "error": None, "kimg": 0.0, "se
 def read_run(folder: Path) -> Run:
     """Read the current results of a search, an ablation or a training.
 
-    Raise UserError for any other folder. A training is a run with one trial.
+    A training is a run with one trial. Raise UserError if `folder` is not the folder of a run.
 
     A run is {"kind", "name", "folder", "metric": {"name", "goal"}, "account" (the content of
     summary.json or ablation.json; None before the first trial has ended), "trials", "protocols" (by
@@ -70,7 +70,7 @@ def read_run(folder: Path) -> Run:
 
 
 def holds_training(folder: Path) -> bool:
-    """Return whether a folder holds a single training, outside a search or an ablation."""
+    """Return whether a folder has the results of a training outside a search or an ablation."""
     return all((folder / name).is_file() for name in ("config.yaml", "metrics.jsonl"))
 
 
@@ -109,10 +109,10 @@ def _read_training(folder: Path) -> Run:
 
 
 def latest_picture(trial: Trial, key: str) -> Path | None:
-    """Return the path of the trial's newest picture; None if there is none or the file is missing.
+    """Return the path of a trial's newest picture; None if there is none or the file is missing.
 
-    `key` is the key of the picture's path in the rows. Only the last two parts of this path are
-    used, because the run's folder may have been moved.
+    `key` is the key of the picture's path in the trial's rows, e.g. "grid". Only the last two parts
+    of this path are used, because the run's folder may have been moved.
     """
     for row in reversed(trial["rows"]):
         if row.get(key):
@@ -122,14 +122,17 @@ def latest_picture(trial: Trial, key: str) -> Path | None:
 
 
 def run_folder(path: Path) -> Path:
-    """Return the folder of a run; `path` is this folder or the folder of one of its trials."""
+    """Return the folder of the run to which `path` belongs.
+
+    `path` is the folder of the run or of one of its trials.
+    """
     if holds_training(path):
         return path
     return path.parents[1] if (path / "metrics.jsonl").is_file() else path
 
 
 def protocol_of(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
-    """Return the protocol, i.e. how the metric was measured.
+    """Return the protocol of `trials`, i.e. how their metric was measured on the data set `data`.
 
     Read it from a checkpoint of `trials`, or from the run if no checkpoint has a protocol.
     """
@@ -141,15 +144,19 @@ def protocol_of(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
 
 
 def shared_note(run: Run) -> str:
-    """Return a note if a search's or training's metric shares training data with D's features."""
+    """Return a note if the metric shares training data with D's features, else "".
+
+    The run is a search or a training.
+    """
     protocol = run["protocols"].get("", {})
     return shared_data_note(protocol.get("shared_data", ""))
 
 
 def searched_metric(path: Path) -> str | None:
-    """Return the metric of the search or ablation that is at `path` or contains it.
+    """Return the metric of the search or ablation to which `path` belongs.
 
-    Return None if the metric is unknown.
+    `path` is the folder of the run, of a trial or of a checkpoint. Return None if it belongs to no
+    search or ablation with results.
     """
     path = path.resolve()
     accounts = (
@@ -161,7 +168,10 @@ def searched_metric(path: Path) -> str | None:
 
 
 def training_data(run: Run) -> DataConfig:
-    """Return the settings of a run's training pictures; for an ablation, of its first data set."""
+    """Return the data settings of a run's trainings.
+
+    For an ablation, return the data settings of its first data set.
+    """
     if run["kind"] == "training":
         return load_run_config(Path(run["folder"]) / "config.yaml").data
     spec = _read_file(run["kind"], Path(run["folder"]))
@@ -171,13 +181,16 @@ def training_data(run: Run) -> DataConfig:
 
 
 def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
-    """Return the metric of the search or ablation file; used for a run without results."""
+    """Return {"name", "goal"} of the metric in the file of a search or an ablation.
+
+    It is used for a run without results.
+    """
     metric = _read_file(kind, folder).metric
     return {"name": metric.name, "goal": metric.goal}
 
 
 def _read_file(kind: str, folder: Path) -> SearchSpec | AblationSpec:
-    """Read the search or ablation file of a run, with the overrides of its command."""
+    """Read a run's search or ablation file, and apply the overrides of the command line."""
     overrides = _read_json(folder / "overrides.json") or {}
     if kind == "search":
         return load_search(folder / "search.yaml", overrides)
@@ -185,7 +198,10 @@ def _read_file(kind: str, folder: Path) -> SearchSpec | AblationSpec:
 
 
 def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
-    """Return the trials in `records` and those that started after the records were written."""
+    """Return all trials of a run: those in `records`, and those that have started since then.
+
+    `records` are the trials in summary.json or ablation.json.
+    """
     known = {str(record["trial_id"]): record for record in records}
     started = {path.parent.name for path in folder.glob("trials/*/metrics.jsonl")}
     return [
@@ -195,7 +211,7 @@ def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> 
 
 
 def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
-    """Combine a trial's record with its rows, i.e. its evaluations.
+    """Return a trial with the data of its record and of its rows, i.e. its evaluations.
 
     While the trial runs, the rows are newer than the record.
     """
@@ -222,7 +238,7 @@ def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
 
 
 def _protocols(folder: Path, account: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {data set: the metric's protocol}; a search has one protocol, under the key ""."""
+    """Return {data set: protocol of the metric}; a search has one protocol, with the key ""."""
     protocol = account.get("protocol") or _read_json(folder / "protocol.json") or {}
     if not protocol or all(isinstance(part, dict) for part in protocol.values()):
         return dict(protocol)

@@ -17,7 +17,7 @@ _MOSTLY = 0.5
 
 
 class Choice(NamedTuple):
-    """A setting of the suggested file, and why it has this value."""
+    """A setting in the suggested file: its dotted key, its value, and the reason for the value."""
 
     key: str
     value: Any
@@ -25,12 +25,19 @@ class Choice(NamedTuple):
 
 
 def choices(facts: Facts, path: str, has_gpu: bool) -> list[Choice]:
-    """Choose the fixed settings of a search on the pictures of `facts` (see `picture_facts`)."""
+    """Return the fixed settings of a search that suit the pictures in `facts`.
+
+    `facts` is the result of `picture_facts`. `path` is the path of the pictures.
+    """
     return [*_data_choices(facts, path), *_model_choices(facts, has_gpu)]
 
 
 def suggested_file(facts: Facts, path: str, has_gpu: bool) -> str:
-    """Write the YAML of a search on these pictures; the comments give the reasons."""
+    """Return the YAML of a search on the pictures in `facts`; its comments give the reasons.
+
+    `path` is the path of the pictures. Without a GPU, the search has smaller networks and
+    trainings.
+    """
     lines = [
         "# Suggested by `fastgan-ray data`. The comments give the reasons. Change a value if you",
         "# know a better one. `fastgan-ray check` shows the cost of this search.",
@@ -65,8 +72,8 @@ def _data_choices(facts: Facts, path: str) -> Iterator[Choice]:
     halves = facts["compared"]["halves"]
     if halves and halves["has_direction"]:
         reason = (
-            "mirror images look different from your pictures (e.g. text, light from one side); "
-            "with mirror images, the generator would learn pictures unlike yours"
+            "mirror images look different from your pictures (e.g. text, light from one side), "
+            "so a training on them would teach the generator pictures unlike yours"
         )
         yield Choice("data.flip", 0.0, reason)
     elif halves:

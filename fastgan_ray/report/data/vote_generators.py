@@ -1,10 +1,14 @@
-"""The generators that a blind vote compares: best trials of searches and arms of ablations.
+"""Collect the generators that a blind vote compares: trials, and arms of ablations.
 
-A generator is {"name", "run" (the name of the run's folder), "folder" (of the run), "trial" and
-"arm" (either "trial" or "arm" is None), "data" (the name of the data set in an ablation), "grids"
-({cell: path of the grid of samples}), "values" ({metric: value}), "minimize" ({metric: whether
-lower is better}), "protocol"}. For an arm, a cell is the seed of a training; two arms are compared
-at the same seed. For a trial, the cell is "".
+A generator is a dict:
+- "name": its name in results.
+- "run", "folder": the name and the path of the run's folder.
+- "trial", "arm": the id of the trial or the name of the arm; the other value is None.
+- "data": the name of the data set in an ablation, else "".
+- "grids": {cell: path of a grid of samples}. For an arm, a cell is the seed of a training, as text;
+  two arms are compared at the same seed if possible. For a trial, the cell is "".
+- "values", "minimize": {metric: value} and {metric: whether lower is better}.
+- "protocol": how the metrics were measured.
 """
 
 from __future__ import annotations
@@ -34,12 +38,12 @@ KERNEL = re.compile(r"(early/)?(kid\d\w*|kd_\w+)")
 
 
 def vote_generators(paths: Sequence[Path], top: int | None = None) -> list[Generator]:
-    """Return the generators of the runs and trials at `paths`, in their order.
+    """Return the generators of the runs and trials at `paths`, in the order of `paths`.
 
-    A search adds its `top` best trials and, if `top` is above 1, the published default. `top` is 4
-    by default for a single path, else 1. An ablation adds its arms, trained on its first data
-    set. Raise UserError if there are fewer than two generators, or if they were trained on
-    different pictures.
+    A search adds its `top` best trials and, if `top` is above 1, the published default. If `top` is
+    None, it is 4 for a single path, else 1. An ablation adds its arms, trained on its first data
+    set. Raise UserError if there are fewer than two generators, or if their reference pictures
+    differ.
     """
     top = top or (BEST if len(paths) == 1 else 1)
     every = (generator for path in paths for generator in _generators(path.resolve(), top))
@@ -49,8 +53,8 @@ def vote_generators(paths: Sequence[Path], top: int | None = None) -> list[Gener
         generators = [{**g, "name": f"{g['run']}: {g['name']}"} for g in generators]
     if len(generators) < 2:
         raise UserError(
-            f"a vote needs at least 2 generators with a grid of samples (got {len(generators)}); "
-            "name more runs, or wait for the first evaluations"
+            f"a vote needs at least 2 generators with a grid of samples (got {len(generators)}). "
+            "Name more runs, or wait until the trainings have been evaluated"
         )
     _require_same_pictures(generators)
     return generators
@@ -69,7 +73,7 @@ def _generators(path: Path, top: int) -> list[Generator]:
 
 
 def _best_trials(run: Run, top: int) -> list[Trial]:
-    """Return the `top` best trials and, if `top` is above 1, the published default."""
+    """Return the `top` best trials and, if `top` is above 1, the trial of the published default."""
     order = [trial for trial in ranked(run) if latest_picture(trial, "grid")]
     best, default = order[:top], _default(run)
     rest = [trial for trial in order[top:] if trial["trial_id"] == default]
@@ -77,7 +81,7 @@ def _best_trials(run: Run, top: int) -> list[Trial]:
 
 
 def _default(run: Run) -> str | None:
-    """Return the id of the trial with the published default; None if the search has none."""
+    """Return the id of the trial that used the published default, or None if there is none."""
     default = (run["account"] or {}).get("default") or {}
     return default.get("trial_id")
 
@@ -97,7 +101,10 @@ def _trial_generator(run: Run, trial: Trial) -> Generator:
 
 
 def _arms(run: Run) -> list[Generator]:
-    """Return a generator for each arm of an ablation, trained on the ablation's first data set."""
+    """Return a generator for each arm of an ablation that has a grid of samples.
+
+    Only trainings on the ablation's first data set are used.
+    """
     account = run["account"] or {"arms": [], "data": [""]}
     data = account["data"][0]
     generators = []
@@ -115,9 +122,10 @@ def _arms(run: Run) -> list[Generator]:
 
 
 def _measured(run: Run, trials: Sequence[Trial], data: str) -> Generator:
-    """Return the fields that every generator has, with the mean metric values of `trials`.
+    """Return the fields of a generator that trials and arms have in common.
 
-    The metrics are the run's metric and the kernel distances in the last row of each trial.
+    "values" has the means over `trials` of the run's metric and of all kernel distances, from the
+    last row of each trial.
     """
     rows = [trial["rows"][-1] for trial in trials if trial["rows"]]
     metric, goal = run["metric"]["name"], run["metric"]["goal"]
@@ -141,6 +149,6 @@ def _require_same_pictures(generators: Sequence[Generator]) -> None:
     if len(sets) > 1:
         first, second, *_ = sets.values()
         raise UserError(
-            f"{first} and {second} were measured on different pictures; a vote can compare only "
-            f"generators of the same pictures"
+            f"{first} and {second} were measured on different pictures. A vote can compare only "
+            f"generators that were measured on the same pictures"
         )

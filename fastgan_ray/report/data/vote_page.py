@@ -1,10 +1,15 @@
-"""The pairs of a page of blind votes, and the key that says which generators they show.
+"""Choose the pairs of a blind vote, and write the key that says which generators they show.
 
-The page itself contains no names, so the key is in a file: page-ID.json in the folder votes/ of
-each run. The key is {"format", "page" (the page's id), "generators" (as in `vote_generators`, but
-only the fields STORED), "own" (the numbers of this run's generators), "same_protocol" (whether all
-generators were measured in the same way), "pairs"}. A pair is [left, right], the numbers of two
-generators. The control, i.e. the training pictures, has the number after the last generator's.
+The page itself contains no names of generators. So each run has the key in a file, page-ID.json in
+its folder votes/. The key is a dict:
+- "format": FORMAT.
+- "page": the id of the page.
+- "generators": the generators (see `vote_generators`), with the fields STORED only.
+- "own": the numbers of the generators that belong to this run.
+- "same_protocol": whether all generators were measured in the same way.
+- "pairs": a list of [left, right], the numbers of the two generators of each pair.
+A generator's number is its index in "generators". The training pictures (the control) have the next
+number after the last generator.
 """
 
 from __future__ import annotations
@@ -32,14 +37,13 @@ Match = tuple[int, int]  # the numbers of the left and the right generator
 
 
 class Pair(NamedTuple):
-    """A pair on the page: its two generators, their trainings, and the pictures to show.
+    """A pair on the page: two generators, and the pictures of each that are shown.
 
-    `left` and `right` are the numbers of the generators; one of them may be the number of the
-    control, i.e. of the training pictures. `cells` says from which training of each generator the
-    pictures come (a key of "grids", see `vote_generators`; "" for the control). `tiles` says which
-    pictures in the grids of samples are shown; they are the same for both generators. If one side
-    is the control, it shows the same number of training pictures as the other side; they are chosen
-    at random, with `tiles` as the seed.
+    `left` and `right` are the numbers of the generators. One of them may be the number of the
+    control, i.e. of the training pictures. `cells` has the key in "grids" (see `vote_generators`)
+    of the grid that each side shows; "" for the control. `tiles` has the indices of the pictures in
+    this grid; they are the same for both sides. The control shows training pictures, chosen at
+    random with `tiles` as the seed; their number is `len(tiles)`.
     """
 
     left: int
@@ -49,11 +53,12 @@ class Pair(NamedTuple):
 
 
 def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed: int) -> list[Pair]:
-    """Choose the generators, their sides and the latents of each pair of a page at random.
+    """Choose the pairs of a page at random: generators, sides, grids and pictures.
 
-    All combinations of two generators occur about equally often, and their sides alternate. A fifth
-    of the pairs compare a generator with the control, i.e. with training pictures. The same
-    arguments give the same pairs.
+    `pairs` is the number of pairs, and `pictures` the number of pictures on each side. All
+    combinations of two generators occur about equally often, and their sides alternate. A fifth of
+    the pairs compare a generator with the control, i.e. with training pictures. The same arguments
+    give the same pairs.
     """
     rng, control = np.random.default_rng(seed), len(generators)
     controls = round(pairs * CONTROL_SHARE)
@@ -65,9 +70,10 @@ def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed:
 
 
 def _deal(matches: Sequence[Match], count: int, rng: np.random.Generator) -> list[Match]:
-    """Return `count` matches (pairs of numbers of generators) by repeating `matches`.
+    """Return `count` pairs of numbers of generators: `matches`, repeated as often as necessary.
 
-    Each repetition has a new order, and swaps the left and right sides of the repetition before.
+    Each repetition is in a new random order. Each pair has its left and right sides swapped
+    compared with the repetition before.
     """
     turned = rng.integers(0, 2, len(matches)).astype(bool)
     dealt: list[Match] = []
@@ -92,9 +98,9 @@ def _pair(
 
 
 def make_key(generators: Sequence[Generator], pairs: Sequence[Pair]) -> Key:
-    """Return the key of a page, which says which generators each pair shows.
+    """Return the key of a page (see this module), without "own".
 
-    It has the page's id, which is a hash of all that the page shows.
+    The page's id is a hash of everything that the page shows.
     """
     protocols = [generator["protocol"] for generator in generators]
     key = {
@@ -109,7 +115,7 @@ def make_key(generators: Sequence[Generator], pairs: Sequence[Pair]) -> Key:
 
 
 def write_keys(key: Key, generators: Sequence[Generator]) -> None:
-    """Write the key of a page into the folder votes/ of every run with a generator on the page."""
+    """Write the key of a page into the folder votes/ of each run with a generator on the page."""
     for folder in dict.fromkeys(generator["folder"] for generator in generators):
         own = [n for n, generator in enumerate(generators) if generator["folder"] == folder]
         path = key_path(folder, key["page"])
@@ -118,5 +124,5 @@ def write_keys(key: Key, generators: Sequence[Generator]) -> None:
 
 
 def key_path(folder: Path, page: str) -> Path:
-    """Return the path of a page's key in the folder of a run."""
+    """Return the path of the key of `page` (its id) in the folder of a run."""
     return folder / FOLDER / f"page-{page}.json"

@@ -1,9 +1,9 @@
-"""The votes on a run's generators: read them from files, and sum them up.
+"""Read the votes of blind votes from files, and sum them up.
 
-A file of votes, which the page of a vote saves, is {"format", "page" (the page's id), "sheet" (a
-random id of these votes; a sheet that is saved twice counts once), "voter" (a name, may be empty),
-"votes"}. A vote is {"pair" (its number on the page), "choice" ("left", "right" or "equal"),
-"seconds"}.
+A file of votes is called a sheet; the page of a blind vote saves it. A sheet is {"format", "page"
+(the page's id), "sheet" (a random id of this sheet), "voter" (a name, may be empty), "votes"}. A
+vote is {"pair" (its number on the page), "choice" ("left", "right" or "equal"), "seconds"}. A sheet
+may be saved several times, but it counts once.
 """
 
 from __future__ import annotations
@@ -30,28 +30,34 @@ Sheet = dict[str, Any]
 
 
 class Voter(TypedDict):
-    """A voter's name, and how this voter voted; both come from one file of votes (a sheet)."""
+    """The votes of one voter, from one sheet (a file of votes).
+
+    `votes` is their number, and `equal` is the number of undecided votes.
+    """
 
     name: str
     votes: int
     equal: int
     control: Share
-    """Votes for the training pictures against generated ones."""
+    """Votes for the training pictures (the control) against generated pictures."""
     left: Share
     """Votes for the left side."""
 
 
 class Result(TypedDict):
-    """The sums of all voters' votes on one page."""
+    """The sum of all votes on one page; `page` is the page's id.
+
+    `own` has the numbers of the generators that belong to the run.
+    """
 
     page: str
     own: list[int]
     rows: list[dict[str, Any]]
     """{"number", "name", "trial", "arm", "data", "won", "of", "strength", "low", "high", "values"}
-    of each generator and of the control (the training pictures), the strongest first. The control's
-    number follows the last generator's."""
+    of each generator and of the control (the training pictures), the strongest first. The number of
+    the control is the number of generators."""
     lead: tuple[float, float] | None
-    """Confidence interval of the difference in strength between the two best generators."""
+    """Confidence interval of the difference in strength between the two strongest generators."""
     voters: list[Voter]
     agreements: dict[str, Share]
     """For each metric: the votes for the generator with the better value."""
@@ -59,7 +65,7 @@ class Result(TypedDict):
 
 
 def read_results(folder: Path) -> list[Result]:
-    """Sum up the votes in the folder of a run: a result for each page that has votes."""
+    """Sum up the votes in the folder of a run; return a result for each page that has votes."""
     results = []
     for path in sorted((folder / vote_page.FOLDER).glob("page-*.json")):
         key = _read_key(path)
@@ -69,18 +75,19 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def results_of_runs(folders: Iterable[Path]) -> list[Result]:
-    """Sum up the votes in the folders of several runs.
+    """Sum up the votes in the folders of several runs; return a result for each page with votes.
 
-    A page that compares generators of several runs is in all their folders, but counts once.
+    A page that compares generators of several runs is in the folders of all these runs. It has one
+    result.
     """
     results = (result for folder in folders for result in read_results(folder))
     return list({result["page"]: result for result in results}.values())
 
 
 def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
-    """Copy each file of votes into the folders of the runs that its page compares.
+    """Copy each file of votes into every run folder in `folders` that has the page of the votes.
 
-    Raise UserError if a file is not a file of votes, or if none of the runs has its page.
+    Raise UserError if a file is not a file of votes, or if no folder has its page.
     """
     for file in files:
         sheet = _read_sheet(file)
@@ -89,7 +96,7 @@ def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
         if not keys:
             run_folders = ", ".join(map(str, folders))
             raise UserError(
-                f"{file}: its votes are about page {sheet['page']}, which does not belong to "
+                f"{file}: has votes on page {sheet['page']}, but this page does not belong to "
                 f"{run_folders}"
             )
         for path in keys:
@@ -101,7 +108,7 @@ def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
 
 
 def sum_up(key: Key, sheets: Sequence[Sheet]) -> Result:
-    """Sum up the votes on a page; each of `sheets` is a file of votes (see this module)."""
+    """Sum up the votes on a page; `key` is the page's key, and `sheets` are the files of votes."""
     control = len(key["generators"])
     by_sheet = [_votes(key, sheet) for sheet in sheets]
     votes = [vote for sheet_votes in by_sheet for vote in sheet_votes]
@@ -139,9 +146,10 @@ def sum_up(key: Key, sheets: Sequence[Sheet]) -> Result:
 def votes_of(
     results: Sequence[Result], trial: str | None, arm: str | None, data: str = ""
 ) -> list[dict[str, Any]]:
-    """Return the votes for a trial, or for an arm on a data set, on each page that shows it.
+    """Return the votes for a trial, or for an arm on the data set `data`, one entry per page.
 
-    An entry has the page's id, the number of votes won, and the strength with its interval.
+    An entry is {"page", "won", "of", "strength", "low", "high"}: the page's id, the number of votes
+    won and of all votes, and the strength with the ends of its interval.
     """
     wanted = (trial, None, None) if trial else (None, arm, data)
     return [
@@ -192,10 +200,9 @@ def _agreements(key: Key, votes: Sequence[Vote]) -> dict[str, Share]:
 
 
 def _sheets(folder: Path, key: Key) -> list[Sheet]:
-    """Read the files in `folder` that have votes on the page of `key`; return their contents.
+    """Return the contents of all files of votes (sheets) in `folder` on the page of `key`.
 
-    Such a file is called a sheet. If several files have the same sheet id, only the file with the
-    most votes counts.
+    If several files have the same sheet id, only the file with the most votes counts.
     """
     sheets: dict[str, Sheet] = {}
     for path in sorted(folder.glob(f"votes-{key['page']}*.json")):
@@ -211,7 +218,8 @@ def _read_key(path: Path) -> Key:
     content = _read(path)
     if not isinstance(content, dict) or content.get("format") != vote_page.FORMAT:
         raise UserError(
-            f"{path}: is damaged; remove this file, and make the page again with the same command"
+            f"{path}: is not the key of a page of a blind vote. Remove this file, and make the "
+            "page again with the same command"
         )
     return content
 
@@ -255,7 +263,7 @@ def _check_pairs(sheet: Sheet, key: Key, path: Path) -> None:
 def _read(path: Path) -> object:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path}: has over {MAX_BYTES:,} bytes, too many for a file of votes")
+            raise UserError(f"{path}: a file of votes must have at most {MAX_BYTES:,} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error

@@ -1,1 +1,1 @@
-"""report.html: a run as one self-contained page."""
+"""Render the HTML pages: report.html, data.html and the page of a blind vote."""

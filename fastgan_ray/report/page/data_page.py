@@ -28,8 +28,9 @@ def data_page(
 ) -> str:
     """Return the HTML of data.html. All text is escaped.
 
-    `facts` and `source` come from `picture_facts`. `suggested` has the choices in the suggested
-    search file, and `text` is the content of this file; both are empty if `source` is None.
+    `facts` and `source` are the results of `picture_facts`. `suggested` has the choices in the
+    suggested search file, and `text` is the content of this file. Both are empty if `source` is
+    None. `now` is shown as the time at which the page was written.
     """
     written = now.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     content = {**view(facts, source, suggested, text), "written": written}
@@ -39,7 +40,10 @@ def data_page(
 def view(
     facts: Facts, source: Source | None, suggested: Sequence[Choice], text: str
 ) -> dict[str, Any]:
-    """Return the content of the page as plain data."""
+    """Return the variables of the template of data.html, as plain data.
+
+    The arguments are as in `data_page`.
+    """
     compared = facts.get("compared")
     return {
         "path": facts["path"],
@@ -65,11 +69,11 @@ def view(
 
 
 def verdict(facts: Facts) -> str:
-    """Return a sentence that says how many pictures can be used, and for what resolution."""
+    """Return sentences: how many pictures can be used, and for which resolution."""
     if "resolution" not in facts:
-        return f"{counted(facts['pictures'], 'picture')} can be used: too few for a training."
+        return f"{counted(facts['pictures'], 'picture')} can be used, too few for a training."
     resolution = facts["resolution"]
-    sizes = f"Their sizes justify a resolution of {resolution['value']} px."
+    sizes = f"They are large enough for a resolution of {resolution['value']} px."
     if resolution["share"] < resolution["needed"]:
         sizes = (
             f"Only {resolution['share']:.0%} of them are at least as large as the lowest "
@@ -79,14 +83,17 @@ def verdict(facts: Facts) -> str:
 
 
 def overview(facts: Facts) -> list[tuple[str, str]]:
-    """Return (name, text) pairs that describe the pictures' file kinds, colours and sizes."""
+    """Return (name, text) pairs about the pictures: file formats, colours, sizes and aspect ratio.
+
+    Return [] if too few pictures can be used.
+    """
     if "sizes" not in facts:
         return []
     sizes, aspect = facts["sizes"], facts["aspect"]
     agree = (
         "most pictures are"
         if aspect["share"] >= 0.8
-        else "the pictures have different proportions; the suggestion is"
+        else "the pictures have different proportions; the most common proportions are"
     )
     return [
         ("kinds", _counted_names(facts["kinds"])),
@@ -101,7 +108,7 @@ def overview(facts: Facts) -> list[tuple[str, str]]:
 
 
 def metric_sentences(facts: Facts) -> list[str]:
-    """Return sentences about how small a difference the metric can show with so few pictures."""
+    """Return sentences: which differences in a metric can be chance with so few pictures?"""
     if "compared" not in facts:
         return []
     halves = facts["compared"]["halves"]
@@ -114,10 +121,10 @@ def metric_sentences(facts: Facts) -> list[str]:
         f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths (mean and "
         "standard deviation over random splits, measured with the feature network inside the "
         "package).",
-        f"A perfect generator would have these distances, too, if {count} of its pictures were "
-        f"compared with {count} of yours; lower values mean that the generator copies. With more "
-        "pictures, the Frechet distance of a perfect generator is lower, and its kernel distance "
-        "is still about 0.",
+        f"If {count} pictures of a perfect generator were compared with {count} of your pictures, "
+        "the distances would be about the same. A generator with lower values copies your "
+        "pictures. With more pictures, the Frechet distance of a perfect generator is lower, and "
+        "its kernel distance is still about 0.",
         f"Differences below {2 * halves['fd_sd']:.1f} in the Frechet distance or "
         f"{2000 * halves['kd_sd']:.2f} thousandths in the kernel distance can be chance.",
     ]
@@ -149,7 +156,7 @@ def _near(compared: Facts | None, source: Source | None) -> dict[str, Any]:
 
 
 def _clusters(compared: Facts | None, source: Source | None) -> list[dict[str, Any]]:
-    """Return the size of each cluster and its most typical pictures; [] if there is only one."""
+    """Return the size and the most typical pictures of each cluster; [] for a single cluster."""
     if compared is None or source is None or len(compared["clusters"]) < 2:
         return []
     return [
@@ -165,7 +172,7 @@ def _figures(indices: Sequence[int], source: Source) -> list[dict[str, Any]]:
 
 
 def _small(picture: Image.Image) -> dict[str, Any]:
-    """Return {"uri", "width", "height"} of a picture, scaled down."""
+    """Return {"uri", "width", "height"} of a thumbnail of `picture`."""
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     content = io.BytesIO()
     picture.save(content, "WEBP", quality=80)

@@ -1,4 +1,4 @@
-"""Pictures from a run's folder as data URIs, reduced in size to keep report.html small."""
+"""Convert pictures to data URIs for report.html, at a reduced size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FORMAT = "WEBP"
 
 
 def embedded(path: Path | None, side: int = GRID_SIDE) -> dict[str, Any] | None:
-    """Return {"uri", "width", "height"} of a picture, scaled down to at most `side` pixels.
+    """Return {"uri", "width", "height"} of the picture at `path`, scaled down to at most `side` px.
 
-    Return None if `path` is None or the file is damaged, e.g. because the process that wrote it was
-    killed.
+    Return None if `path` is None or the file is damaged. A file can be damaged because the process
+    that wrote it was killed.
     """
     if path is None:
         return None
@@ -32,7 +32,7 @@ def embedded(path: Path | None, side: int = GRID_SIDE) -> dict[str, Any] | None:
 
 
 def data_uri(picture: Image.Image, quality: int = QUALITY, lossless: bool = False) -> str:
-    """Return a picture as a data URI."""
+    """Return a picture as a data URI in WebP format; `quality` is from 0 to 100."""
     content = io.BytesIO()
     picture.save(content, FORMAT, quality=quality, lossless=lossless)
     encoded = base64.b64encode(content.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Render a template as one HTML file, which loads no other file and runs only our script."""
+"""Render a template as one HTML file, which loads no other file and runs only our own script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ TEMPLATES = files("fastgan_ray.report.page") / "templates"
 def render(template: str, script: str, styles: Sequence[str], content: Mapping[str, Any]) -> str:
     """Return the HTML of a template; all text in `content` is escaped.
 
-    `template`, `script` and `styles` are names of files in the folder templates/.
+    `template`, `script` and the `styles` are names of files in the folder templates/. `content`
+    maps the template's variables to their values.
     """
     environment = Environment(
         loader=PackageLoader("fastgan_ray.report.page"),

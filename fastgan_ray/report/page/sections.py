@@ -1,4 +1,7 @@
-"""The sections of the page as plain data. A `run` is the result of `read_run`."""
+"""Return the content of each section of report.html as plain data.
+
+A `run` is the result of `read_run`.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ PAIRS_SIDE = 1000  # pixels
 
 
 def headline(run: Run) -> dict[str, Any]:
-    """Return {"verdict", "warnings"}: the text at the top of the page."""
+    """Return {"verdict", "warnings"}: the verdict and the warnings at the top of the page."""
     account = run["account"]
     remarks = [
         f"{data['path']}: {remark}" for data in run["pictures"] for remark in data["remarks"]
@@ -55,7 +58,7 @@ def headline(run: Run) -> dict[str, Any]:
 
 
 def _training_verdict(run: Run, trial: Trial) -> str:
-    """Return a sentence about a training: its best checkpoint, if known, and its last one."""
+    """Return sentences about a training's best checkpoint (if it is known) and last checkpoint."""
     name, last = run["metric"]["name"], trial["rows"][-1] if trial["rows"] else {}
     value = value_of(last, name)
     if name == NO_METRIC:
@@ -86,9 +89,10 @@ def _ablation_verdict(account: Mapping[str, Any]) -> str:
 
 
 def _search_warnings(run: Run) -> list[str]:
-    """Return sentences: the best trial's warning, and how many other trials have problems.
+    """Return sentences about problems of a search's trials.
 
-    Problems are warnings, failures and trials that have not ended.
+    The first sentence is the best trial's warning. The others say how many trials have a warning,
+    how many failed, and how many have not ended.
     """
     best, trials = best_trial(run), run["trials"]
     sentences = []
@@ -114,9 +118,9 @@ def _search_warnings(run: Run) -> list[str]:
 
 
 def galleries(run: Run) -> dict[str, Any]:
-    """Return {"grids", "same"}: sample grids of the best trials, or of one trial for each arm.
+    """Return {"grids", "same"}: grids of samples of the best trials, or of one trial for each arm.
 
-    `same` is True if all grids show the same latents, i.e. if all latents have the same size.
+    "same" is True if all latents have the same size, because then all grids show the same latents.
     """
     most = COLOURS if run["kind"] == "search" else 2 * COLOURS
     colours = trial_colours(run)
@@ -158,9 +162,9 @@ def _first_of_each_arm(run: Run) -> list[Trial]:
 
 
 def nearest(run: Run) -> dict[str, Any] | None:
-    """Return the best trial's pictures that are most similar to training pictures.
+    """Return the picture of the best trial's samples that are most similar to training pictures.
 
-    The result is {"uri", "width", "height", "id", "memorised"}, or None if the run has no such
+    The result is {"uri", "width", "height", "id", "memorised"}. Return None if the run has no such
     picture.
     """
     trial = best_trial(run)
@@ -173,9 +177,10 @@ def nearest(run: Run) -> dict[str, Any] | None:
 
 
 def importance(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return {"note", "bars"}: the importance of each parameter.
+    """Return {"note", "bars"}: a bar for the importance of each parameter.
 
-    A bar is {"name", "share" (as text, in %), "width" (in % of the longest bar)}.
+    A bar is {"name", "share" (as text, in %), "width" (in % of the longest bar)}. `values` is the
+    argument `importance` of `report.page`.
     """
     if values is None:
         return {"note": "There is no Optuna study to compute importances from.", "bars": []}
@@ -188,7 +193,7 @@ def importance(values: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def cost(run: Run) -> list[tuple[str, str]]:
-    """Return (name, text) pairs for the number of trials, images, hours, speed and memory."""
+    """Return (name, text) pairs: number of trials, images shown, hours, speed and memory."""
     trials = run["trials"]
     counts = {state: sum(trial["state"] == state for trial in trials) for state in STATES}
     states = ", ".join(f"{count} {state_text(state)}" for state, count in counts.items() if count)
@@ -206,9 +211,9 @@ def cost(run: Run) -> list[tuple[str, str]]:
 
 
 def protocols(run: Run) -> list[dict[str, Any]]:
-    """Return the protocol by which the run's metric was measured, for each data set.
+    """Return the protocol of the run's metric on each data set, i.e. how it was measured.
 
-    An item is {"data", "rows"}; rows are (name, text) pairs.
+    Each entry is {"data", "rows"}; "rows" is a list of (name, text) pairs.
     """
     return [
         {
@@ -222,7 +227,8 @@ def protocols(run: Run) -> list[dict[str, Any]]:
 def confirmation(run: Run) -> dict[str, Any] | None:
     """Return {"sentence", "table", "explanation"} of a search's confirmation.
 
-    Return None if the search has no confirmation.
+    "table" is None if no training of the confirmation has ended. Return None if the search has no
+    confirmation.
     """
     account = (run["account"] or {}).get("confirmation")
     if not account:
@@ -237,7 +243,7 @@ def confirmation(run: Run) -> dict[str, Any] | None:
 
 
 def votes(run: Run) -> list[dict[str, Any]]:
-    """Return {"table", "sentences", "explanation"} for each page of votes that has votes."""
+    """Return {"table", "sentences", "explanation"} for each page of a blind vote that has votes."""
     results = read_results(Path(run["folder"]))
     return [
         {

@@ -1,4 +1,4 @@
-"""The page of a blind vote: pairs of pictures without names, in one self-contained file."""
+"""Render the page of a blind vote: pairs of pictures without names, in one self-contained file."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def vote_page(
     data: DataConfig,
     track: Track = silently,
 ) -> str:
-    """Return the HTML of a page that shows the pairs, without names of runs and generators.
+    """Return the HTML of a blind vote that shows `pairs`, without names of runs and generators.
 
     In some pairs, one side shows training pictures from `data`, as a control. Raise UserError if
-    these pictures cannot be read.
+    the training pictures or a grid of samples cannot be read.
     """
     source = open_source(data, track=track)
 
@@ -54,9 +54,10 @@ def vote_page(
 def _pair_images(
     pair: Pair, generators: Sequence[Generator], source: Source, data: DataConfig
 ) -> tuple[str, str]:
-    """Return the data URIs of the left and the right side.
+    """Return the data URIs of the left and the right side of a pair.
 
-    Training pictures get the same size as the generated pictures on the other side.
+    If one side shows training pictures, they get the size of the generated pictures on the other
+    side.
     """
     sides: list[list[Image.Image] | None] = []
     for number, cell in zip((pair.left, pair.right), pair.cells, strict=True):
@@ -75,7 +76,7 @@ def _stored(sheet: Image.Image) -> str:
 
 @functools.lru_cache(OPEN_GRIDS)
 def _tiles(path: Path) -> tuple[Image.Image, ...]:
-    """Return the pictures in a grid of samples; raise UserError if the file is not a grid."""
+    """Return the pictures in a grid of samples; raise UserError if `path` is not such a grid."""
     try:
         with Image.open(path) as grid:
             return tuple(cut_grid(grid.convert("RGBA"), GRID_TILES))
@@ -86,7 +87,10 @@ def _tiles(path: Path) -> tuple[Image.Image, ...]:
 def _training_pictures(
     pair: Pair, source: Source, data: DataConfig, size: tuple[int, int]
 ) -> list[Image.Image]:
-    """Choose `len(pair.tiles)` training pictures at random and fit them to `size`."""
+    """Choose training pictures at random, as many as `pair.tiles`, and fit them to `size`.
+
+    `size` is (width, height) in pixels.
+    """
     rng, (width, height) = np.random.default_rng(pair.tiles), size
     repeat = len(source) < len(pair.tiles)
     chosen = rng.choice(len(source), len(pair.tiles), replace=repeat)
@@ -98,7 +102,7 @@ def _training_pictures(
 
 
 def _sheet(tiles: Sequence[Image.Image]) -> Image.Image:
-    """Arrange pictures of one size in rows of equal length.
+    """Arrange pictures of equal size in a square grid, scaled down to at most SIDE pixels.
 
     The page's background is visible between the pictures and through transparent parts.
     """

@@ -1,1 +1,1 @@
-"""Results as tables: in Markdown for files, and as `rich` tables for terminals."""
+"""Format results as tables: Markdown for files, and `rich` tables for terminals."""

@@ -1,4 +1,4 @@
-"""Tables and sentences of an ablation's results."""
+"""Build the tables and sentences that report an ablation's results."""
 
 from __future__ import annotations
 
@@ -17,32 +17,36 @@ EXPLANATION = (
     "baseline over pairs of trainings with the same data set and seed. The brackets are its "
     "{confidence:.0%} confidence interval (Student's t). An arm is better or worse if "
     "its p-value, corrected for the number of arms (Holm), is below {level:.2g}; an "
-    "interval that does not contain 0 is not enough. Failed trainings are left out of means. An "
-    "arm is never called better if one of its trainings failed and the baseline's training with "
-    "the same data set and seed did not."
+    "interval that does not contain 0 is not enough. Failed trainings are left out of means. If a "
+    "training of an arm failed and the baseline's training with the same data set and seed did "
+    "not, the arm is never called better."
 )
 COMPARED = {
-    "last": "The last checkpoints of the trainings are compared, not the best ones.",
-    "best": "The best checkpoints of the trainings are compared, not the last ones.",
+    "last": "The arms are compared by the last checkpoint of each training, not by the best one.",
+    "best": "The arms are compared by the best checkpoint of each training, not by the last one.",
 }
 NEW_LATENTS = (
-    "The value by which a best checkpoint is chosen is usually too good, so best checkpoints are "
-    "measured again on new latents."
+    "A best checkpoint is chosen by its value, so this value is usually too good. Therefore, best "
+    "checkpoints are measured again on new latents."
 )
 SEVERAL_SETS = (
     "± is the standard deviation over seeds. Changes are in percent of the baseline. "
-    "The change on a data set is the mean over its seeds; its verdict applies only to "
-    "that data set. The change over sets is the mean over the data sets; its verdict applies also "
-    "to other, similar data sets. The brackets are its {confidence:.0%} confidence interval "
+    "The change on a data set is the mean over the seeds. Its verdict applies only to this data "
+    "set. The change over sets is the mean over the data sets. Its verdict also applies to other, "
+    "similar data sets. The brackets are its {confidence:.0%} confidence interval "
     "(Student's t over the data sets). An arm is better or worse if its p-value, "
     "corrected for the number of arms (Holm), is below {level:.2g}. Failed trainings "
-    "are left out of means. An arm is never called better if one of its trainings failed and the "
-    "baseline's training with the same data set and seed did not."
+    "are left out of means. If a training of an arm failed and the baseline's training with the "
+    "same data set and seed did not, the arm is never called better."
 )
 
 
 def markdown(summary: dict[str, Any], figure: str) -> str:
-    """Return the text of ablation.md; `figure` is the relative path of the figure of curves."""
+    """Return the text of ablation.md.
+
+    `summary` is the content of ablation.json. `figure` is the relative path of the figure with the
+    learning curves.
+    """
     metric = summary["metric"]
     goal = "lower" if metric["goal"] == "minimize" else "higher"
     parts = [
@@ -64,7 +68,7 @@ def markdown(summary: dict[str, Any], figure: str) -> str:
 
 
 def on_terminal(summary: dict[str, Any]) -> rich.table.Table:
-    """Return the main table for a terminal, with rows coloured by verdict."""
+    """Return the main table for a terminal; the colour of a row depends on the arm's verdict."""
     comparisons = [arm["comparison"] for arm in summary["arms"]]
     styles = [VERDICT_STYLES.get(c["verdict"], "") if c else "bold" for c in comparisons]
     return tables.on_terminal(main_table(summary), styles)
@@ -94,10 +98,11 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def other_moment(summary: dict[str, Any]) -> str:
-    """Return "best" or "last": the checkpoints by which the arms are not compared.
+    """Return the kind of checkpoints that the main table shows in addition: "best" or "last".
 
     An ablation compares arms by their best or by their last checkpoints, as `summary["compare"]`
-    says. Return "" if no arm has a metric value for the other checkpoints.
+    says. The main table also shows the other kind. Return "" if no arm has a metric value for the
+    other kind.
     """
     known = any(part["seeds"] for arm in summary["arms"] for part in arm["other_moment"])
     return {"last": "best", "best": "last"}[summary["compare"]] if known else ""
@@ -124,15 +129,15 @@ def sets_table(summary: dict[str, Any]) -> Table:
 
 
 def settings_table(summary: dict[str, Any]) -> Table:
-    """Return a table that lists, for each arm, the settings that differ from the base."""
+    """Return a table with a row for each arm: its settings that differ from the ablation's base."""
     rows = [[arm["name"], text.settings_text(arm["settings"])] for arm in summary["arms"]]
     return Table(["arm", "settings"], rows)
 
 
 def other_metrics_table(summary: dict[str, Any]) -> Table:
-    """Return a table of all measured metrics except the one that the ablation compares.
+    """Return a table of all measured metrics except the ablation's metric, with a row for each arm.
 
-    A cell is the mean and standard deviation over an arm's trials.
+    A cell is the mean and standard deviation over the arm's trainings.
     """
     names = list(dict.fromkeys(name for arm in summary["arms"] for name in arm["other_metrics"]))
     rows = []
@@ -173,7 +178,7 @@ def notes(summary: dict[str, Any]) -> list[str]:
 
 
 def explanation(summary: dict[str, Any]) -> str:
-    """Explain how to read the main table and, with several data sets, the second table."""
+    """Return sentences that explain the main table and, if it exists, the table of data sets."""
     text_of = SEVERAL_SETS if in_percent(summary) else EXPLANATION
     parts = [text_of.format(confidence=summary["confidence"], level=1 - summary["confidence"])]
     if other_moment(summary):
@@ -182,7 +187,7 @@ def explanation(summary: dict[str, Any]) -> str:
 
 
 def in_percent(summary: dict[str, Any]) -> bool:
-    """Return whether differences are in percent, because there are several data sets."""
+    """Return whether differences are in percent; this is so if there are several data sets."""
     return bool(summary.get("differences") == "percent")
 
 
@@ -214,9 +219,10 @@ def _main_row(arm: dict[str, Any], seeds: int, unit: str, has_other: bool) -> li
 
 
 def mean_over_seeds(part: dict[str, Any], count: int, seeds: int) -> str:
-    """Write mean ± standard deviation; if seeds are missing, add "(2 of 3)".
+    """Return "mean ± standard deviation" as text; if seeds are missing, add e.g. "(2 of 3)".
 
-    `count` is the number of seeds with a value, `seeds` the number of all seeds.
+    `part` has the "mean" and the "sd". `count` is the number of seeds with a value, and `seeds` the
+    number of all seeds.
     """
     missing = "" if count == seeds else f" ({count} of {seeds})"
     return text.mean_sd(part["mean"], part["sd"]) + missing

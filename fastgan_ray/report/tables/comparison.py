@@ -1,4 +1,4 @@
-"""The table that compares searches, arms and trials."""
+"""Build the table that compares searches, arms, trainings and trials."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastgan_ray.report.text import parameter_count, state_text
 
 
 def comparison_table(entries: Sequence[Entry]) -> Table:
-    """Return a table with a column for each entry and a row for each value.
+    """Return a table with a column for each entry of `compare` and a row for each quantity.
 
-    Values that no entry has are left out.
+    A row is left out if no entry has a value.
     """
     metric = entries[0]["metric"]
     columns = [

@@ -1,4 +1,4 @@
-"""The table of a search's confirmation."""
+"""Build the table of a search's confirmation, and its explanation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fastgan_ray.report.tables.table import VERDICT_STYLES, Table
 from fastgan_ray.report.text import difference, number, p_value
 
 EXPLANATION = (
-    "Each configuration was trained again to its full length with the new seeds {seeds}, and all "
-    "were measured on the same latents. ± is the standard deviation over seeds; brackets are "
-    "{confidence:.0%} confidence intervals (Student's t). The difference is the mean of "
+    "Each configuration was trained again to its full length with the new seeds {seeds}. All "
+    "trainings were measured on the same latents. ± is the standard deviation over seeds. Brackets "
+    "are {confidence:.0%} confidence intervals (Student's t). The difference is the mean of "
     "trial minus published default over pairs with the same seed. A trial is "
     "better or worse if its p-value, corrected for the number of trials (Holm), is "
-    "below {level:.2g}. The value in the search is usually too good, because it is the "
-    "best of many."
+    "below {level:.2g}. A trial's value in the search is usually too good, because the trial was "
+    "chosen by this value from many trials."
 )
 HEADINGS = (
     *("", "in the search", "confirmed", "interval of mean"),
@@ -29,7 +29,10 @@ HEADINGS = (
 
 
 def confirmation_table(confirmation: Mapping[str, Any]) -> Table:
-    """Return a table with a row for each arm, the published default first."""
+    """Return a table with a row for each arm; the published default is the first row.
+
+    `confirmation` is the entry "confirmation" of summary.json.
+    """
     return Table(list(HEADINGS), [_row(confirmation, arm) for arm in confirmation["arms"]])
 
 
@@ -51,13 +54,13 @@ def _row(confirmation: Mapping[str, Any], arm: dict[str, Any]) -> list[str]:
 
 
 def on_terminal(confirmation: Mapping[str, Any]) -> rich.table.Table:
-    """Return the table for a terminal, with rows coloured by verdict."""
+    """Return the table for a terminal; the colour of a row depends on the arm's verdict."""
     styles = [VERDICT_STYLES.get(arm["verdict"], "") for arm in confirmation["arms"]]
     return tables.on_terminal(confirmation_table(confirmation), styles)
 
 
 def explanation(confirmation: Mapping[str, Any]) -> str:
-    """Explain how to read the table."""
+    """Return sentences that explain the table."""
     confidence = confirmation["confidence"]
     seeds = ", ".join(map(str, confirmation["seeds"]))
     return EXPLANATION.format(seeds=seeds, confidence=confidence, level=1 - confidence)

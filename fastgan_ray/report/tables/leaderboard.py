@@ -1,4 +1,4 @@
-"""The leaderboard: a sortable table of a run's trials."""
+"""Build the leaderboard: a sortable table of a run's trials."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def leaderboard(run: Run) -> dict[str, Any]:
     """Return the columns and rows of the leaderboard, best trial first.
 
     The result is {"columns": [{"name", "number", "long"}], "rows": [{"id", "colour", "state",
-    "cells"}]}. "number" and "long" tell whether a column has numbers or long texts. A cell is
-    {"text", "sort"}: the visible text, and the number or lower-case text to sort by.
+    "cells"}]}. "number" is True if a column has numbers, and "long" is True if it has long texts. A
+    cell is {"text", "sort"}: the visible text, and the number or text by which the column is
+    sorted.
     """
     colours, parameters, metric = trial_colours(run), parameter_names(run), run["metric"]["name"]
     numeric = ("rank", metric, "kimg", "parameters", "images/s", "memorised")

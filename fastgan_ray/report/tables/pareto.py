@@ -1,4 +1,4 @@
-"""The table of the Pareto front of a search with several metrics."""
+"""Build the table of the Pareto front of a search with several metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastgan_ray.report.text import label, parameter_count
 from fastgan_ray.search.file.metric import COSTS
 
 SIDES = {"minimize": "lower is better", "maximize": "higher is better"}
-TITLE = "Pareto front: finished trials that no other trial beats in every metric"
+TITLE = "Pareto front: finished trials that no other trial dominates"
 
 
 def front_table(account: Mapping[str, Any]) -> Table | None:
@@ -36,7 +36,7 @@ def front_table(account: Mapping[str, Any]) -> Table | None:
 
 
 def front_on_terminal(account: Mapping[str, Any]) -> list[rich.table.Table]:
-    """Return a list with the table for a terminal; the list is empty if there is no table."""
+    """Return [the table for a terminal], or [] if `front_table` returns None."""
     table = front_table(account)
     return [on_terminal(table, title=TITLE)] if table else []
 

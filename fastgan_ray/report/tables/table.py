@@ -1,4 +1,4 @@
-"""Tables of text for terminals and Markdown files."""
+"""Convert tables of text to Markdown, and to tables for a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ SPECIAL = re.compile(
 
 
 class Table(NamedTuple):
-    """A table: headings, and rows with a cell for each heading. The first cell names the row."""
+    """A table of texts: `headings`, and `rows` with a cell for each heading.
+
+    The first cell of a row names the row.
+    """
 
     headings: list[str]
     rows: list[list[str]]
@@ -28,7 +31,7 @@ class Table(NamedTuple):
 def on_terminal(
     table: Table, styles: Sequence[str] = (), title: str | None = None
 ) -> rich.table.Table:
-    """Convert a table for a terminal; `styles` has a rich style for each row."""
+    """Convert `table` to a rich table for a terminal; `styles` has a rich style for each row."""
     drawn = rich.table.Table(
         title=title,
         title_style="",
@@ -45,14 +48,14 @@ def on_terminal(
 
 
 def as_markdown(table: Table) -> str:
-    """Write a table as Markdown."""
+    """Return `table` in Markdown."""
     headings, *rows = [[escaped(cell) for cell in line] for line in (table.headings, *table.rows)]
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def escaped(text: str) -> str:
-    """Escape a text for Markdown, so that it is shown unchanged: no HTML, links or emphasis."""
+    """Escape a text for Markdown, so that no part of it becomes HTML, a link or emphasis."""
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
     return SPECIAL.sub(r"\\\1", text)

@@ -1,6 +1,6 @@
-"""The table of a page of blind votes, and the sentences that say what the votes mean.
+"""Build the table of a blind vote, and sentences that say what the votes mean.
 
-The control is the training pictures, which are shown among the generated ones.
+In some pairs, one side shows training pictures. These pictures are called the control.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from fastgan_ray.report.text import p_value
 from fastgan_ray.search.votes import CONFIDENCE, Share
 
 EXPLANATION = (
-    "Votes won are votes for a generator against the other generators of the page; an undecided "
-    "vote counts as half a vote for each. The strength (Bradley-Terry) also depends on the "
-    "strength of the opponents: if two strengths differ by 1, the stronger generator wins 73% of "
-    "their pairs; if by 2, 88%. The mean strength of the "
-    f"generators is 0. Brackets are {CONFIDENCE:.0%} intervals."
+    "Votes won are all votes for a generator, also those against the training pictures. An "
+    "undecided vote counts as half a vote for each side. The strength (Bradley-Terry) also depends "
+    "on the strength of the opponents. If two strengths differ by 1, the stronger generator wins "
+    "73% of the votes between the two; if they differ by 2, it wins 88%. The mean strength of the "
+    f"generators is 0. Brackets are {CONFIDENCE:.0%} confidence intervals."
 )
 RARE = 0.01  # below this probability of chance, a preference for one side gives a warning
 LEVEL = 1 - CONFIDENCE
@@ -40,12 +40,12 @@ def votes_table(result: Result) -> Table:
 
 
 def interval_text(row: Mapping[str, Any]) -> str:
-    """Write a generator's strength in the votes and its interval: "+0.81 [+0.10, +1.52]"."""
+    """Return a generator's strength in the votes and its interval: "+0.81 [+0.10, +1.52]"."""
     return f"{row['strength']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
 
 
 def sentences(result: Result) -> list[str]:
-    """Return sentences about the voters, the winner, and the votes on the control.
+    """Return sentences about the voters, the preferred generator, each metric, and the control.
 
     For each metric, a sentence says whether it agrees with the votes.
     """
@@ -75,7 +75,7 @@ def _favourite(result: Result) -> str:
     assert result["lead"] is not None  # a page has at least two generators
     if result["lead"][0] > 0:
         return f"The votes prefer {first}."
-    return f"Most votes went to {first}, but its lead over {second} may be chance."
+    return f"The strongest generator is {first}, but its lead over {second} can be chance."
 
 
 def _agreement(metric: str, share: Share) -> str:
@@ -92,11 +92,11 @@ def _agreement(metric: str, share: Share) -> str:
 
 
 def _about(voter: Voter) -> list[str]:
-    """Return sentences about a voter: votes on the control, and a preference for one side."""
+    """Return sentences about a voter: the votes on the control, and a preference for one side."""
     control, left, voter_name = voter["control"], voter["left"], voter["name"]
     if not control.of:
         capitalised_name = f"{voter_name[:1].upper()}{voter_name[1:]}"
-        return [f"{capitalised_name} gave no vote on the control (training pictures)."]
+        return [f"{capitalised_name} decided no pair with the control (training pictures)."]
     p = control.chance()
     text = (
         f"Control: {voter_name} preferred the training pictures in {control.won} of "
@@ -104,13 +104,14 @@ def _about(voter: Voter) -> list[str]:
     )
     if p < LEVEL:
         texts = [
-            f"{text}. A voter who guesses would do this well with probability {p_value(p)}, so "
+            f"{text}. A voter who guesses reaches this number with probability {p_value(p)}, so "
             "this voter can see the difference."
         ]
     else:
         texts = [
-            f"{text}, which can be chance (with probability {p_value(p)}). Either the generated "
-            "pictures look real to this voter, or the voter did not look closely."
+            f"{text}. This can be chance: a voter who guesses reaches this number with probability "
+            f"{p_value(p)}. Either the generated pictures look real to this voter, or the voter "
+            "did not look closely."
         ]
     most = Share(max(left.won, left.of - left.won), left.of)
     if 2 * most.chance() < RARE:
