@@ -72,7 +72,7 @@ _FUNCTIONS = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name at its first use, so that importing the package does not import torch.
+    """Import a public name when it is first used, because importing torch takes seconds.
 
     Raises AttributeError for an unknown name.
     """

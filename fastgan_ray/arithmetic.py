@@ -1,9 +1,9 @@
-"""Choose the precision of arithmetic: at least float32, exactly as IEEE 754 says or in TF32.
+"""Choose the precision of float32 operations on GPUs: IEEE 754 or TF32.
 
-Losses, statistics and augmentations are computed in float32 even if the networks use bfloat16.
-TF32 keeps 10 of the 23 mantissa bits of each factor and is several times as fast. By default,
-PyTorch uses TF32 for convolutions. This module never allows TF32 for matrix products, because
-spectral normalisation needs all digits, and no other large operation is a plain matrix product.
+TF32 is several times faster, but rounds the factors of products from 23 to 10 mantissa bits.
+By default, PyTorch uses TF32 for convolutions. This module never allows TF32 for matrix products,
+because spectral normalisation needs the full precision. All other large operations are
+convolutions. Losses, statistics and augmentations use float32 even if the networks use bfloat16.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ IEEE = "ieee_float32"  # the name of exact float32 arithmetic in a metric's prot
 
 @contextmanager
 def float32_arithmetic(tf32: bool, benchmark: bool = False) -> Iterator[None]:
-    """Within this context, float32 convolutions may use TF32 only if `tf32` is true.
+    """Within this context, float32 convolutions may use TF32 only if `tf32` is True.
 
-    Matrix products never use TF32 there.
-    With `benchmark`, cuDNN tries algorithms for each shape and uses the fastest one. Without it,
-    cuDNN uses algorithms that give the same bits each time.
+    Matrix products cannot use TF32 in this context. If `benchmark` is True, cuDNN tests several
+    algorithms for each shape and uses the fastest one. Otherwise, cuDNN uses only deterministic
+    algorithms.
     """
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32
@@ -38,10 +38,10 @@ def float32_arithmetic(tf32: bool, benchmark: bool = False) -> Iterator[None]:
 
 
 def ieee_float32() -> AbstractContextManager[None]:
-    """Make float32 operations follow IEEE 754 within this context, on every device."""
+    """Within this context, make all float32 operations follow IEEE 754 (no TF32)."""
     return float32_arithmetic(tf32=False)
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Convert values to float32 unless they are float64, which tests use."""
+    """Convert a tensor to float32, but leave a float64 tensor unchanged."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

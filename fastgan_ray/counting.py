@@ -1,4 +1,4 @@
-"""Write counts and times for messages; every message that counts something uses `counted`."""
+"""Format counts and times for messages, e.g. "2 pictures" or "about 12 minutes"."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 
 def counted(count: int, noun: str) -> str:
-    """Write a count and its noun: "1 picture", "2 pictures", "3 copies", "4 other processes".
+    """Return a count with its noun: "1 picture", "2 pictures", "3 copies", "4 other processes".
 
-    `noun` is in the singular; only its last word gets the plural form.
+    `noun` is singular. Only the last word of `noun` gets the plural form.
     """
     return f"{count} {noun if count == 1 else plural(noun)}"
 
@@ -21,9 +21,10 @@ def plural(noun: str) -> str:
 
 
 def minutes_text(seconds: float) -> str:
-    """Write a rough time: "less than a minute", "about 1 minute", "about 12 minutes".
+    """Return an approximate time: "less than a minute", "about 1 minute", "about 12 minutes".
 
-    A negative time, from an estimate that was too short, counts as 0.
+    `seconds` may be negative, if the time was estimated too short; the result is then the same as
+    for 0.
     """
     minutes = round(seconds / 60)
     return f"about {counted(minutes, 'minute')}" if minutes > 0 else "less than a minute"

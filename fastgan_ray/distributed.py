@@ -1,7 +1,8 @@
 """Connect the processes that train one generator together, each on a part of every batch.
 
-Every process draws the random numbers for the whole batch and uses only the rows of its own
-samples. So two processes with half a batch each compute the same as one with the whole batch.
+Every process draws the random numbers for the whole batch, and uses only the rows of its own
+samples. So two processes with half a batch each get the same result as one process with the whole
+batch.
 """
 
 from __future__ import annotations
@@ -14,35 +15,38 @@ from torch import Tensor
 
 
 class PeerFailedError(RuntimeError):
-    """Another process of the group has failed or ended.
+    """An error because another process of the group has failed or ended.
 
-    The process that failed reports the reason itself.
+    The process that failed reports the reason.
     """
 
 
 class Group:
-    """A group of one process, which has the whole batch; the base class of larger groups."""
+    """A group with a single process, which has the whole batch; the base class of other groups."""
 
     rank = 0
     size = 1
 
     def local_rows(self, rows: Tensor, dim: int = 0) -> Tensor:
-        """Return this process's rows of a tensor that has a row for each sample of the batch."""
+        """Return the rows that belong to this process.
+
+        `rows` has a row for each sample of the whole batch, along the dimension `dim`.
+        """
         return rows.chunk(self.size, dim)[self.rank]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Concatenate the rows of all processes in the order of their ranks; differentiable."""
+        """Concatenate the rows of all processes by rank; the result is differentiable."""
         return rows
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over the processes."""
+        """Replace each tensor by its mean over the processes, in place."""
 
     def any(self, flag: bool) -> bool:
-        """Return whether `flag` is true in at least one of the processes."""
+        """Return whether `flag` is True in at least one process."""
         return flag
 
     def on_rank_zero(self, work: Callable[[], None]) -> None:
-        """Run `work` in the first process only; the other processes wait.
+        """Run `work` in the process with rank 0; the other processes wait until `work` ends.
 
         If `work` raises an exception, the other processes raise PeerFailedError.
         """
@@ -53,7 +57,7 @@ ALONE = Group()
 
 
 class TorchGroup(Group):
-    """The processes of `torch.distributed`'s default group, which must already be initialised."""
+    """The default process group of `torch.distributed`, which must already be initialised."""
 
     def __init__(self) -> None:
         self.rank = dist.get_rank()
@@ -61,7 +65,10 @@ class TorchGroup(Group):
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Concatenate the rows of all processes; each process must have the same number of rows."""
+        """Concatenate the rows of all processes by rank; the result is differentiable.
+
+        All processes must have the same number of rows.
+        """
         if self.size == 1:
             return rows
         zeros = torch.zeros_like(rows)
@@ -69,7 +76,7 @@ class TorchGroup(Group):
         return _sum(torch.cat(slots))
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over the processes, in one message for all tensors."""
+        """Replace each tensor by its mean over the processes, in place, with one all-reduce."""
         if self.size == 1:
             return
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
@@ -79,7 +86,7 @@ class TorchGroup(Group):
             tensor.detach().copy_(part.view(tensor.shape))
 
     def any(self, flag: bool) -> bool:
-        """Return whether `flag` is true in at least one of the processes."""
+        """Return whether `flag` is True in at least one process."""
         if self.size == 1:
             return flag
         count = torch.tensor(float(flag), device=self._device)
@@ -87,11 +94,11 @@ class TorchGroup(Group):
         return bool(count > 0)
 
     def on_rank_zero(self, work: Callable[[], None]) -> None:
-        """Run `work` in the first process only; the other processes wait.
+        """Run `work` in the process with rank 0; the other processes wait until `work` ends.
 
-        If `work` raises an exception, the other processes raise PeerFailedError. If the first
-        process dies without an exception, the other processes wait until the code that
-        started them stops them.
+        If `work` raises an exception, the other processes raise PeerFailedError. If the process
+        with rank 0 dies without an exception, the other processes wait until the launcher stops
+        them.
         """
         size, failure = self.size, None
         if self.rank == 0:
@@ -106,7 +113,7 @@ class TorchGroup(Group):
         if failure is not None:
             raise failure
         if failed:
-            raise PeerFailedError("the first process has failed; its error message has the reason")
+            raise PeerFailedError("the process with rank 0 has failed; see its error message")
 
 
 class _Sum(torch.autograd.Function):
@@ -114,14 +121,14 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, tensor: Tensor) -> Tensor:
-        """Sum the tensors of all processes; they may have any shape."""
+        """Return the sum of `tensor` over the processes; the shape may be any shape."""
         total = tensor.clone(memory_format=torch.contiguous_format)
         _all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
-        """Sum the gradients; gradient penalties can differentiate this sum again."""
+        """Return the sum of the gradients, which is differentiable (for gradient penalties)."""
         return _sum(gradient)
 
 

@@ -1,4 +1,4 @@
-"""Define the exceptions that commands print as a sentence instead of a traceback."""
+"""Exceptions for expected errors: commands print only the message, without a traceback."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """The user's input is wrong; commands print the text and exit with status 2.
+    """An error in the user's input; commands print the message and exit with status 2.
 
-    The text says what is wrong and where, what is allowed, what was given, and what to do.
+    The message says what is wrong, where it is, what is allowed, what the value is, and what to do.
     """
 
 
 class DivergedError(Exception):
-    """A loss, a feature or a metric is not finite; the message says which one."""
+    """An error because a loss, a feature or a metric is not finite; the message names it."""
 
 
 class InterruptedRunError(Exception):
-    """A training, a search or an ablation was stopped before its end; it can be resumed.
+    """An exception because the user stopped a training, a search or an ablation before its end.
 
-    Commands print how to resume, and exit with `status`: 128 + the signal's number, as in a shell
-    (130 for Ctrl-C).
+    Commands print how to resume the run. They exit with `status`, which is 128 + the number of the
+    signal, e.g. 130 for Ctrl-C.
     """
 
     def __init__(self, message: str, status: int = 130) -> None:
@@ -33,17 +33,18 @@ class InterruptedRunError(Exception):
 
 
 class FailedRunError(Exception):
-    """A search, an ablation or a confirmation has failed.
+    """An error because a search, an ablation or a confirmation has failed.
 
-    Either no training has a metric value, or several trainings in a row have failed for the same
-    reason.
-
-    Commands print the text, which says why, and exit with status 1.
+    Either no training has a metric value, or several trainings in a row failed for the same reason.
+    Commands print the message, which gives the reason, and exit with status 1.
     """
 
 
 def full_disk(error: BaseException | None) -> str:
-    """Return the system's message if a full disk or quota is the cause of an error; else ""."""
+    """Return the operating system's message if `error` or its cause is a full disk; else "".
+
+    A full quota or the file-size limit also counts as a full disk.
+    """
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
         if match := re.search(r"\(os error (\d+)\)", str(error)):  # in safetensors' errors

@@ -1,4 +1,4 @@
-"""Write files and folders atomically: they appear completely or not at all.
+"""Write files and folders atomically: a path never has incomplete content.
 
 No library does this for folders: `atomicwrites` is archived, and `boltons` writes only files.
 """
@@ -22,12 +22,14 @@ CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)
 
 @contextlib.contextmanager
 def atomic(path: Path, shared: bool = False) -> Iterator[Path]:
-    """Yield the path of a draft file or folder next to `path`; rename it to `path` at the end.
+    """Yield the path for a draft file or folder; at the end, rename the draft to `path`.
 
-    The draft is completely on disk before it is renamed. So after a crash, even of the machine,
-    `path` has either the old content or the new content. An exception removes the draft. With
-    `shared`, several processes may write this path at the same time: each process has its own
-    draft, and the last one wins.
+    The draft is next to `path`, and is flushed to disk before it is renamed. So `path` never has
+    incomplete content, even if the machine crashes. A file is replaced in one step. A folder is
+    replaced in two steps. After a crash between these steps, `path` is missing, but the old and the
+    new folder exist next to it. If an exception occurs, the draft is removed. If `shared` is True,
+    several processes may write `path` at the same time: each process has its own draft, and the
+    draft that is renamed last remains.
     """
     if shared:
         _remove_stale_drafts(path.parent)
@@ -46,25 +48,31 @@ def atomic(path: Path, shared: bool = False) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace the content of a text file; its folder must exist."""
+    """Write `text` to the file `path` atomically, in UTF-8; the folder of `path` must exist."""
     with atomic(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 def linked_copy(source: Path, target: Path) -> None:
-    """Replace `target` by a copy of the folder `source`, with hard links to files if possible."""
+    """Replace `target` by a copy of the folder `source`; see `atomic`.
+
+    Files are hard links instead of copies if the file system supports links.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic(target) as draft:
         link_tree(source, draft)
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Copy a folder to `target`, which must not exist; the files are hard links if possible."""
+    """Copy the folder `source` to `target`, which must not exist.
+
+    Files are hard links instead of copies if the file system supports links.
+    """
     shutil.copytree(source, target, copy_function=_link)
 
 
 def put_in_place(draft: Path, path: Path) -> None:
-    """Rename a file or a folder to `path`; replace any file or folder with this name."""
+    """Rename the file or folder `draft` to `path`, and replace any file or folder at `path`."""
     if not path.is_dir():
         draft.replace(path)
         return
@@ -90,7 +98,7 @@ def _remove_stale_drafts(folder: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file, or a folder with all its content, is completely on disk."""
+    """Flush a file, or a folder with all its content, to disk."""
     if path.is_dir():
         for child in path.iterdir():
             _flush(child)

@@ -1,4 +1,4 @@
-"""Let a program continue when nobody reads its output any more, as in `fastgan-ray tune | head`."""
+"""Let a program continue after the reader of its output has ended, e.g. in `... | head`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CLOSED = (errno.EPIPE, errno.EIO)  # the reader of the pipe has ended, or the te
 
 @contextlib.contextmanager
 def output_may_close() -> Iterator[None]:
-    """Within this context, discard output to stdout and stderr once their reader has closed them.
+    """Within this context, discard output after the reader of stdout or stderr has closed it.
 
-    Without this, the next line of output would stop a search that has run for hours, or would make
-    a command that has succeeded end with an error.
+    Otherwise, the next output would raise an exception. This could stop a search after hours, or
+    let a successful command end with an error.
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, ClosableStream(stream)) for stream in before)
@@ -30,19 +30,19 @@ def output_may_close() -> Iterator[None]:
 
 
 class ClosableStream:
-    """A text stream; once its output is closed, everything written to it is discarded."""
+    """A wrapper of a text stream that discards text after the reader has closed the stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text; return its length."""
+        """Write or discard `text`; return its length in characters."""
         with self._closing_accepted():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Send what is in the buffer."""
+        """Send or discard the text in the buffer of the stream."""
         with self._closing_accepted():
             self._stream.flush()
 

@@ -1,4 +1,4 @@
-"""Progress displays for long loops: a function yields the items and shows the progress."""
+"""Show the progress of long loops: a `Track` function yields items and counts them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Item = TypeVar("_Item")
 
 
 class Track(Protocol):
-    """A function that yields items one by one, and may show how many are done."""
+    """A function that yields items one by one, and may display the progress."""
 
     def __call__(self, items: Sequence[_Item], label: str) -> Iterator[_Item]:
         """Yield the items in order; `label` names the work, e.g. "drawing"."""
@@ -23,14 +23,15 @@ class Track(Protocol):
 
 
 def silently(items: Sequence[_Item], label: str) -> Iterator[_Item]:
-    """Return an iterator over the items; show no progress."""
+    """Return an iterator over `items` without a display of the progress; a `Track`."""
     return iter(items)
 
 
 def track_on(console: Console) -> Track:
     """Return a `Track` that shows progress on `console`.
 
-    On a terminal it shows a bar, which disappears at the end. Elsewhere it prints lines.
+    On a terminal, it shows a progress bar, which disappears at the end. Otherwise, it prints a line
+    about every 10 seconds.
     """
 
     def bar(items: Sequence[_Item], label: str) -> Iterator[_Item]:

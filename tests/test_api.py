@@ -131,7 +131,7 @@ class TestData:
             (clouds(1), "N at least 2"),
             (clouds(1)[0], r"N, H, W, 3.*got the shape \(40, 40, 3\)"),
             (clouds(2)[:, 0], "must have the shape|got the shape"),
-            ([Image.new("RGB", (8, 8))], r"at least 2 pictures are needed \(got 1\)"),
+            ([Image.new("RGB", (8, 8))], r"must have at least 2 pictures \(got 1\)"),
             ([Image.new("RGB", (8, 8)), "a.png"], "got str at index 1"),
             (list(clouds(2)), "got ndarray at index 0; use numpy.stack"),
             ([Image.new("CMYK", (8, 8))] * 2, r'index 0 cannot be used.*convert\("RGB"\)'),

@@ -59,7 +59,7 @@ def test_a_process_that_has_the_number_of_a_killed_one_is_left_alone(tmp_path, s
     write_note(tmp_path / "run", sleeper.pid, started - 60)
     assert find_driver(tmp_path / "run") is None
     assert call("stop", tmp_path / "run") == 0
-    assert "nothing to stop, because no process works on it" in capsys.readouterr().out
+    assert "nothing to stop, because the run was already stopped or k" in capsys.readouterr().out
     assert sleeper.poll() is None
     write_note(tmp_path / "run", sleeper.pid, started, "another-machine")
     assert call("stop", tmp_path / "run") == 2
@@ -93,7 +93,7 @@ def test_the_status_of_a_run_that_nobody_works_on(tmp_path, capsys):
     folder = report_runs.write_search(tmp_path / "run", 7)
     assert call("status", folder) == 0
     out = capsys.readouterr().out
-    assert "run: stopped before the end; to continue, repeat its command with --resume" in out
+    assert "run: stopped before the end; to continue the run, repeat its command with" in out
     assert "6 of 7 trials done" in out and "best 200" in out
     assert call("status", folder, "--json") == 0
     facts = json.loads(capsys.readouterr().out)

@@ -174,7 +174,7 @@ def test_it_prints_the_facts(folder, tmp_path, capsys):
             "smallest: 40 x 40 (",
             "largest: 40 x 40 (",
         ),
-        *("median of the shorter side: 40 px", "near duplicates: ", "groups: "),
+        *("median of the shorter side: 40 px", "near duplicates: ", "groups of similar pictures: "),
         *("model.resolution = 32: ", f"Page: {page}"),
     ):
         assert text in printed

@@ -47,7 +47,7 @@ def test_a_video_has_the_requested_frames(place, tmp_path):
 def test_several_walks_are_shown_at_once(place, tmp_path, capsys):
     command = ("interpolate", place / "runs/demo", "--frames", 4, "--out", tmp_path / "walk.gif")
     assert call(*command, "--grid", "3x2") == 0
-    assert capsys.readouterr().out.startswith("wrote 4 frames of 6 walks to ")
+    assert capsys.readouterr().out.startswith("wrote 4 frames with 6 tiles each to ")
     with Image.open(tmp_path / "walk.gif") as opened:
         assert opened.size == (3 * 34 - 2, 2 * 34 - 2) and opened.n_frames == 4
 
@@ -78,7 +78,7 @@ def test_all_neighbours_are_printed(place, tmp_path, capsys):
             ("sample", "--seeds", "0-99999"),
             "pictures of 32 x 32 px are too many for one grid",
         ),
-        (("mix", "--rows", "0-999", "--columns", "0-999"), "choose fewer --rows and --columns"),
+        (("mix", "--rows", "0-999", "--columns", "0-999"), "give fewer --rows and --columns"),
         (("neighbours", "--seeds", "0-9999", "--count", "64"), "or a lower --count"),
     ],
 )
@@ -111,9 +111,9 @@ BAD = {
         ("interpolate", "--grid", "2x2", "--seeds", "0-6"),
         "(got 7 seeds, 60 frames)",
     ),
-    "no seeds to walk": (("interpolate", "--grid", "2x2", "--seeds", "0-3"), "4 walks of --grid"),
+    "no seeds to walk": (("interpolate", "--grid", "2x2", "--seeds", "0-3"), "4 tiles of --grid"),
     "another grid": (("interpolate", "--grid", "3"), "COLUMNSxROWS, e.g. 4x2"),
-    "a grid too large": (("interpolate", "--grid", "10x10"), "at most 64 walks (got 10x10)"),
+    "a grid too large": (("interpolate", "--grid", "10x10"), "at most 64 tiles (got 10x10)"),
     "no film": (("evolve", "--fps", "2"), "has 0 sample grids, but a video needs at least 2; give"),
     "a film of another kind": (("evolve", "--out", "x.png"), ".gif or .mp4"),
     "another distance": (("neighbours", "--by", "ssim"), "is not one of 'features',"),

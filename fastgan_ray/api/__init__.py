@@ -1,4 +1,4 @@
-"""Python functions that do what `tune`, `ablate` and `train` do, and return `Results`.
+"""Python functions for the commands `tune`, `ablate` and `train`; the functions return `Results`.
 
-The command line uses the same code. The functions raise the exceptions of `fastgan_ray.errors`.
+The commands use the same code. The functions raise the exceptions of `fastgan_ray.errors`.
 """

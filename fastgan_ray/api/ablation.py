@@ -34,11 +34,12 @@ def run_ablation(
     address: str | None = None,
     quiet: bool = False,
 ) -> Results:
-    """Train every arm with every seed and compare each arm with the baseline.
+    """Train every arm with every seed, and compare each arm with the baseline.
 
     `config` is an ablation file, the name of a preset, or the content of an ablation file as a
-    mapping. `seeds`, e.g. range(3), replaces the seeds in `config`; `data` replaces the data sets
-    in `config`. All other arguments and the exceptions are the same as for `run_search`.
+    mapping. `seeds`, e.g. range(3), replaces the seeds in `config`. `data` replaces the data sets
+    in `config`. All other arguments have the same meaning as in `run_search`, and the exceptions
+    are the same.
     """
     from fastgan_ray.api.options import tune_options
     from fastgan_ray.api.results import read_results
@@ -63,10 +64,11 @@ def read_ablation(
     overrides: Mapping[str, Any],
     seeds: Sequence[int] | None,
 ) -> AblationSpec:
-    """Read an ablation from a file, a preset's name or a mapping.
+    """Read an ablation; `config` is a file, the name of a preset, or a mapping.
 
-    Raise a UserError that lists all errors in `config`, or that says what is wrong with `seeds`:
-    they must be different numbers, at least 0 and below 2^31.
+    `overrides` {dotted name: value} changes settings of `config`. `seeds` must be different
+    integers, at least 0 and below 2^31. If `seeds` is None, the seeds in `config` are used. Raise
+    one UserError with all errors in `config`, or a UserError about `seeds`.
     """
     chosen = None if seeds is None else _checked_seeds(seeds)
     if not isinstance(config, Mapping):
@@ -81,7 +83,9 @@ def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     try:
         numbers = [int(seed) for seed in seeds]
     except (TypeError, ValueError):
-        raise UserError(f"seeds: must be a list of seeds, e.g. range(3) (got {seeds!r})") from None
+        raise UserError(
+            f"seeds: must be a sequence of integers, e.g. range(3) (got {seeds!r})"
+        ) from None
     if not numbers or len(set(numbers)) < len(numbers):
         raise UserError(f"seeds: must be one or more different seeds (got {numbers})")
     if min(numbers) < 0 or max(numbers) >= 2**31:

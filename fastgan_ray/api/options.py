@@ -1,4 +1,4 @@
-"""The options of a search or an ablation, with the same checks as on the command line."""
+"""Check the options of a search or an ablation, with the same rules as the command line."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ RUNS = "runs"
 
 
 def tune_options(runs: str | Path = RUNS, **options: Any) -> TuneOptions:  # noqa: ANN401 - of any type
-    """Return the options of a search or an ablation; `runs` is a local folder or a URI.
+    """Check options and return them as TuneOptions.
 
-    Raise UserError if a value is not allowed.
+    `runs` is the local folder for all runs, or the URI of a remote storage. `options` are other
+    fields of TuneOptions. Raise UserError if a value is not allowed.
     """
     concurrent, disk = options.get("max_concurrent"), options.get("disk_gb")
     if concurrent is not None and concurrent < 1:
@@ -25,14 +26,15 @@ def tune_options(runs: str | Path = RUNS, **options: Any) -> TuneOptions:  # noq
         raise UserError(f"disk_gb: must be at least 0 (got {disk})")
     if "wandb" in options:
         require_mode(options["wandb"])
-    folder, storage_uri = _folder_and_store(str(runs))
+    folder, storage_uri = _folder_and_uri(str(runs))
     return TuneOptions(runs_dir=folder, storage_uri=storage_uri, **options)
 
 
-def _folder_and_store(runs: str) -> tuple[Path, str | None]:
-    """Convert `runs` to the local folder for all runs and the URI of the remote storage.
+def _folder_and_uri(runs: str) -> tuple[Path, str | None]:
+    """Return the local folder for all runs, and the URI of the remote storage.
 
-    The URI is None if `runs` is a local folder. Raise UserError if the URI lacks a slash.
+    If `runs` is a URI, the local folder is RUNS. If `runs` is a local folder, the URI is None.
+    Raise UserError if `runs` looks like a URI without two slashes after the colon.
     """
     if match := re.match(r"([a-z0-9]{2,}):/?(?!/)(.*)", runs):
         corrected_uri = f"{match[1]}://{match[2]}"

@@ -1,4 +1,4 @@
-"""Use pictures in memory as a data set: write them to the cache, which all processes can read."""
+"""Use pictures in memory as a data set: write them to the cache, where all processes read them."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FOLDER = "pictures"  # folder inside the cache
 _ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
 _LEAST = 2  # the smallest number of pictures in a data set
 _NEEDED = (
-    "must be a path of pictures (e.g. a folder), a name that `fastgan-ray data` lists, a list of "
-    "PIL pictures, or a uint8 array with the shape (N, H, W, 3)"
+    "must be a path of pictures (e.g. a folder), a name from `fastgan-ray data`, a list of PIL "
+    "pictures, or a uint8 array with a shape such as (N, H, W, 3)"
 )
 
 
 def data_path(data: Data) -> str:
-    """Return the value of the setting `data.path`; write pictures in memory to the cache.
+    """Return a path or a name for the setting `data.path`; write pictures in memory to the cache.
 
-    The same pictures are stored only once, so a resumed run finds them. The pictures in a list may
-    have different sizes and are used like PNG files in a folder. An array must be uint8 with the
-    shape (N, H, W, C), (N, C, H, W) or (N, H, W), where C is 1, 3 or 4. Raise UserError if `data`
-    is of any other kind.
+    The path depends only on the pictures, so a resumed run finds them in the cache. A list of PIL
+    pictures becomes a folder of PNG files, which may have different sizes. An array must be uint8
+    with the shape (N, H, W, C), (N, C, H, W) or (N, H, W), where C is 1, 3 or 4, and N at least 2.
+    Raise UserError for any other `data`.
     """
     if isinstance(data, str | Path):
         return str(data)
@@ -48,7 +48,7 @@ def data_path(data: Data) -> str:
 
 
 def _keep_array(array: npt.NDArray[Any]) -> Path:
-    """Write an array into the cache; return its path."""
+    """Write an array to a .npy file in the cache; return the path of the file."""
     try:
         check_array(array)
     except ValueError as error:
@@ -66,9 +66,9 @@ def _keep_array(array: npt.NDArray[Any]) -> Path:
 
 
 def _keep_pictures(pictures: Sequence[object]) -> Path:
-    """Write PIL pictures into a folder of the cache; return the folder."""
+    """Write PIL pictures as PNG files to a folder in the cache; return the folder."""
     if len(pictures) < _LEAST:
-        raise UserError(f"data: at least {_LEAST} pictures are needed (got {len(pictures)})")
+        raise UserError(f"data: must have at least {_LEAST} pictures (got {len(pictures)})")
     digest = hashlib.sha256()
     for index, picture in enumerate(pictures):
         digest.update(_as_png(picture, index))
@@ -83,7 +83,10 @@ def _keep_pictures(pictures: Sequence[object]) -> Path:
 
 
 def _as_png(picture: object, index: int) -> bytes:
-    """Encode a picture without loss, with its colour profile and its orientation."""
+    """Encode a PIL picture as a PNG with its colour profile and its orientation (EXIF).
+
+    `index` is the position of the picture in the user's list, for error messages.
+    """
     if not isinstance(picture, Image.Image):
         hint = "; use numpy.stack to make one array" if hasattr(picture, "__array__") else ""
         raise UserError(f"data: {_NEEDED} (got {type(picture).__name__} at index {index}{hint})")

@@ -1,4 +1,4 @@
-"""The results of a search, an ablation or a training as an object with data frames."""
+"""The results of a search, an ablation or a training, as an object with pandas data frames."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ class Best:
 
     `settings` maps dotted names to values: the searched settings of a trial, the settings of an
     arm, or the settings of a training that differ from the published defaults. `value` is the value
-    of the run's metric; for an arm, it is the mean over seeds, or None if the ablation has several
-    data sets. `folder` contains the checkpoint and the sample grids. `kimg` is the number of
-    real images, in thousands, that D had seen at the best checkpoint; None if unknown.
+    of the run's metric. For an arm, `value` is the mean over seeds, or None if the ablation has
+    several data sets. `kimg` is the number of real images, in thousands, that the discriminator had
+    seen at the best checkpoint, or None if unknown. `folder` has this checkpoint and at least one
+    grid of samples.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Best:
 
     @property
     def config(self) -> RunConfig:
-        """The complete configuration, which can be passed to `run_training`."""
+        """The complete configuration, which can be the argument `config` of `run_training`."""
         from fastgan_ray.train.checkpoint import stored_config
         from fastgan_ray.train.find_checkpoint import find_checkpoint
 
@@ -53,10 +54,11 @@ class Best:
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a run; the data frames are created when they are first used.
+    """The results of a search, an ablation or a training, which may still be running.
 
-    `metric` is the name of the run's metric. `best` is None if no trial has a value yet. `summary`
-    is the content of summary.json or ablation.json; {} for a training.
+    `metric` is the name of the run's metric. `best` is None if no trial has a metric value yet.
+    `summary` is the content of summary.json (search) or ablation.json, and {} for a training.
+    The data frames `trials`, `rows` and `arms` are created when they are first used.
     """
 
     kind: Literal["search", "ablation", "training"]
@@ -69,7 +71,11 @@ class Results:
 
     @functools.cached_property
     def trials(self) -> DataFrame:
-        """A row for each trial: state, metric value, standard error, kimg, seconds, parameters."""
+        """A data frame with a row for each trial.
+
+        The columns are the trial's name, state, metric value, standard error ("error"), kimg, time
+        in seconds, reason of a stop or failure, warning, and one column for each parameter.
+        """
         return _frame(
             {
                 "trial": trial["trial_id"],
@@ -81,7 +87,7 @@ class Results:
 
     @functools.cached_property
     def rows(self) -> DataFrame:
-        """A row for each evaluation of each trial, with every number that it measured."""
+        """A data frame with a row for each evaluation of each trial, with all its numbers."""
         return _frame(
             {"trial": trial["trial_id"], **row}
             for trial in self._run["trials"]
@@ -90,10 +96,11 @@ class Results:
 
     @functools.cached_property
     def arms(self) -> DataFrame:
-        """A row for each arm and data set of an ablation; empty for a search or a training.
+        """A data frame with a row for each arm and data set of an ablation; empty for other runs.
 
-        `difference` is the mean difference from the baseline, and `low` and `high` are the ends of
-        its confidence interval. They are in percent if the ablation has several data sets.
+        The column `difference` is the mean difference from the baseline. `low` and `high` are the
+        limits of its confidence interval. All three are in percent if the ablation has several data
+        sets.
         """
         return _frame(
             {
@@ -107,14 +114,17 @@ class Results:
         )
 
     def generator(self, device: str = "auto", which: Which = "best") -> Generator:
-        """Load the generator of the best trial from its best or its last checkpoint.
+        """Load the generator of the best trial.
 
-        Raise UserError if no trial has a value yet.
+        `device` is auto, cpu, cuda or mps. `which` chooses the best or the last checkpoint of the
+        trial. Raise UserError if no trial has a metric value yet.
         """
         from fastgan_ray.latent.generator import Generator
 
         if self.best is None:
-            raise UserError(f"{self.folder}: has no generator yet, because no trial has a value")
+            raise UserError(
+                f"{self.folder}: has no generator yet, because no trial has a metric value"
+            )
         folder = self.folder if self.kind == "search" else self.best.folder
         return Generator.load(folder, device, which)
 
@@ -146,9 +156,9 @@ def _best_of_search(run: Run, folder: Path) -> Best | None:
 
 
 def _best_of_ablation(run: Run, folder: Path) -> Best | None:
-    """Return the arm with the best mean difference from the baseline.
+    """Return the arm with the best mean difference from the baseline, or None without metrics.
 
-    The baseline itself is ranked with the difference 0.
+    The difference of the baseline is 0.
     """
     account = run["account"] or {"arms": []}
     sign = 1 if run["metric"]["goal"] == "minimize" else -1
@@ -194,9 +204,9 @@ def _best_kimg(trial: Trial) -> float | None:
 
 
 def _difference(comparison: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return {column: value} of an arm's comparison with the baseline.
+    """Return {column name: value} for the comparison of an arm with the baseline.
 
-    Every value is None for the baseline itself.
+    Every value is None if `comparison` is None, as for the baseline.
     """
     comparison = comparison or {}
     return {

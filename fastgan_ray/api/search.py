@@ -39,8 +39,9 @@ def run_search(
     `config` is a search file, the name of a preset, or the content of a search file as a mapping.
     `data` is a path of pictures, the name of a data set, a list of PIL pictures, or a uint8 array
     (N, H, W, 3). `settings` overrides settings of `config`, e.g. {"train.total_kimg": 50}.
-    `warm_start` is the folder of an earlier search (the option --from). All other arguments are
-    options of `fastgan-ray tune` with the same names. If `quiet` is True, nothing is printed.
+    `warm_start` is the folder of an earlier search, as in the option --from. If `quiet` is True,
+    nothing is printed. All other arguments have the names and meanings of the options of
+    `fastgan-ray tune`.
 
     Raise UserError before the first trial if an argument is not valid, FailedRunError if no trial
     has a value, and InterruptedRunError after Ctrl-C. After Ctrl-C, a call with `resume=True`
@@ -66,7 +67,11 @@ def run_search(
 
 
 def read_search(config: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> SearchSpec:
-    """Read a search from a file, a preset or a mapping; raise a UserError that lists all errors."""
+    """Read a search; `config` is a file, the name of a preset, or a mapping.
+
+    `overrides` {dotted name: value} changes settings of `config`. Raise one UserError with all
+    errors in `config`.
+    """
     if not isinstance(config, Mapping):
         return load_search(file_or_preset(Path(config)), overrides)
     try:

@@ -1,4 +1,4 @@
-"""Turn the settings that a function call or a command sets into plain Python values."""
+"""Convert the settings from Python arguments or command-line options to plain Python values."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ EMBEDDED: dict[str, Any] = {
 def changes(
     data: Data | None, settings: Mapping[str, Any] | None, embedded: bool
 ) -> dict[str, Any]:
-    """Return {dotted name: value} of the settings that the arguments change.
+    """Return {dotted name: value} for all settings that the arguments change.
 
-    `settings` may be nested or have dotted names. They take precedence over `data` and `embedded`.
-    Raise a UserError that lists every unknown or invalid setting.
+    `data` sets `data.path`. If `embedded` is True, the metric and the reconstruction loss use the
+    feature network inside the package (EMBEDDED). `settings` may be nested or have dotted names,
+    and has priority over the other arguments. Raise one UserError with all unknown or invalid
+    settings.
     """
     fields = dict(EMBEDDED) if embedded else {}
     if data is not None:
@@ -41,7 +43,7 @@ def changes(
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a configuration
-    """Replace NumPy numbers, tuples and paths in a value with types that YAML can store."""
+    """Convert NumPy numbers, tuples and paths inside `value` to types that YAML can store."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -52,9 +54,9 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a configuration
 
 
 def as_text(content: Mapping[str, Any]) -> str:
-    """Return the content of a search or ablation file as YAML text.
+    """Convert the content of a search or ablation file to YAML text.
 
-    Raise UserError if the content has a value of a type that YAML cannot store.
+    Raise UserError if `content` has a value of a type that YAML cannot store.
     """
     try:
         return dump_yaml(plain(content))
@@ -67,5 +69,5 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 
 def without_lines(error: UserError) -> UserError:
-    """Return an error without line numbers, because the user gave a mapping and not a file."""
+    """Return a copy of `error` without the line numbers, for a mapping, which has no lines."""
     return UserError(re.sub(r"^config:\d+: ", "config: ", str(error), flags=re.MULTILINE))

@@ -1,4 +1,4 @@
-"""A reporter that prints the progress of a single training to a terminal or a log file."""
+"""A reporter that prints the progress of one training to a terminal or a log file."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ class TerminalReporter:
         self._last: Metrics = {}
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Print the chosen metrics, the speed, the path of the sample grid and any warning.
+        """Print the chosen metrics, the speed, the path of the sample grid, and any warning.
 
-        MARK follows the values if the metric shares training data with D's features.
+        If the networks of the metric and of a projected discriminator were trained on the same
+        data, MARK follows the metrics.
         """
         self._last = metrics
         names = [name for name in self._names if name != NO_METRIC]
@@ -54,10 +55,13 @@ class TerminalReporter:
         self._last_line = time.monotonic()
 
     def log(self, numbers: Metrics) -> None:
-        """Do nothing, because numbers between evaluations are only written to files."""
+        """Do nothing: the numbers between evaluations are written only to files."""
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Print the number of images so far and the remaining time, at most every ten seconds."""
+        """Print the kimg so far and the estimated remaining time, at most every ten seconds.
+
+        `seconds` is the training time so far.
+        """
         if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
             return
         self._console.print(
@@ -68,7 +72,10 @@ class TerminalReporter:
         self._last_line = time.monotonic()
 
     def closing(self) -> str:
-        """Return a sentence about the best checkpoint; "" if the run keeps no best checkpoint."""
+        """Return a text about the best and the last checkpoint, to print after the training.
+
+        Return "" if the training keeps no best checkpoint.
+        """
         metric, kimg = self._names[0], self._last.get(best_name("kimg"))
         if kimg is None:
             return ""
@@ -77,8 +84,8 @@ class TerminalReporter:
             for name in (best_name("selected"), best_name(metric), metric)
         )
         return (
-            f"Best checkpoint: {metric} {measured:.2f} at {kimg:g} kimg, measured on new "
-            f"latents ({selected:.2f} on the latents that were used to choose it). "
+            f"Best checkpoint: {metric} {measured:.2f} on new latents, at {kimg:g} kimg. On the "
+            f"latents that were used to choose this checkpoint, the value was {selected:.2f}. "
             f"Last checkpoint: {metric} {last:.2f}.{self._mark}"
         )
 

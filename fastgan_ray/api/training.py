@@ -1,4 +1,4 @@
-"""Run a single training from Python, as the command `train` does."""
+"""Run one training from Python, as the command `train` does."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def run_training(
 
     `config` is a run configuration: a YAML file, the `config` of a `Best`, or a mapping of
     settings. If `config` is None, use the published FastGAN at 256 px or, with `resume`, the
-    configuration of the training in `out`. `data` and `settings` are the same as for `run_search`.
-    All other arguments are options of `fastgan-ray train` with the same names. If `quiet` is True,
-    nothing is printed.
+    configuration of the training in `out`. `data` and `settings` have the same meaning as in
+    `run_search`. If `quiet` is True, nothing is printed. All other arguments have the names and
+    meanings of the options of `fastgan-ray train`.
 
     Raise UserError before the first step if an argument is not valid, DivergedError if a loss or
     another number is not finite, and InterruptedRunError after Ctrl-C. After Ctrl-C, a call with
@@ -70,9 +70,10 @@ def run_training(
 
 
 def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
-    """Return the checkpoint from which the training in `out` continues; None for a new training.
+    """Return the checkpoint from which the training in `out` continues; None if not `resume`.
 
-    Raise UserError if there is nothing to resume, or if `resume` and `overwrite` are both set.
+    Raise UserError if `out` has no training to resume, or if `resume` and `overwrite` are both
+    True.
     """
     from fastgan_ray.train.checkpoint import interrupted
     from fastgan_ray.train.find_checkpoint import find_checkpoint
@@ -94,10 +95,10 @@ def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
 def training_config(
     config: Config | None, start: Path | None, overrides: Mapping[str, Any]
 ) -> RunConfig:
-    """Return the configuration of a training with `overrides` (flat dotted keys) applied.
+    """Return the configuration of a training: `config`, changed by `overrides` {dotted key: value}.
 
-    If `config` is None, use the configuration of the checkpoint `start`; if both are None, use the
-    published default. Raise UserError if the result is not valid.
+    If `config` is None, use the configuration of the checkpoint `start` in its place. If `start` is
+    also None, use the published default. Raise UserError if the result is not valid.
     """
     if isinstance(config, str | Path):
         return override(load_run_config(config), overrides)
@@ -115,8 +116,9 @@ def _stored(start: Path | None) -> RunConfig:
 def _describe_start(start: Path, run: RunConfig) -> str:
     """Return a line for the user about a training that continues at the checkpoint `start`.
 
-    The line names the kimg of `start`, the settings that differ from the stored ones, and the
-    settings that may differ. Raise UserError if a changed setting affects the training steps.
+    The line has the kimg of `start`, the settings of `run` that differ from the settings in
+    `start`, and the names of settings that may differ. Raise UserError if a changed setting affects
+    the training steps.
     """
     from fastgan_ray.train.checkpoint import read_metadata
     from fastgan_ray.train.resume import MAY_CHANGE, MUST_STAY, require_same_training
@@ -183,13 +185,13 @@ def _train(
 
 
 def _print_line(console: Console, text: str) -> None:
-    """Print a line without wrapping or markup, so that paths can be copied; skip an empty text."""
+    """Print a line without wrapping or markup, so that paths can be copied; ignore ""."""
     if text:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def cores_hint(run: RunConfig) -> str:
-    """Return a hint if a training on the CPU uses more or fewer threads than there are cores."""
+    """Return a hint if a training on the CPU uses more or fewer threads than cores; else ""."""
     from fastgan_ray.train.device import device_of
     from fastgan_ray.train.threads import thread_count
 

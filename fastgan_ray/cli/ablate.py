@@ -20,16 +20,16 @@ def ablate(
     config: Annotated[
         Path,
         typer.Option(
-            help="Ablation file (YAML), or the name of a preset, e.g. ablation_demo "
-            "(`fastgan-ray presets`)."
+            help="Ablation file (YAML), or the name of a preset, e.g. ablation_demo. "
+            "`fastgan-ray presets` lists the presets."
         ),
     ],
     data: opt.Data = None,
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Seeds of the trainings. 0-2,7 means seeds 0, 1, 2 and 7; 3 means only seed 3.",
-            show_default="the seeds in the file",
+            help="Seeds of the trainings. 0-2,7 means seeds 0, 1, 2 and 7. 3 means only seed 3.",
+            show_default="the seeds in the ablation file",
         ),
     ] = None,
     name: opt.Name = None,
@@ -44,7 +44,7 @@ def ablate(
     detach: opt.Detach = False,
     dry_run: opt.DryRun = False,
 ) -> None:
-    """Train every arm with every seed and compare each arm with the baseline."""
+    """Run an ablation: train every arm with every seed, and compare each arm with the baseline."""
     from fastgan_ray.api.ablation import read_ablation
     from fastgan_ray.cli.plan import print_plan
     from fastgan_ray.search.ablation import arm_config

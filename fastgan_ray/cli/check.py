@@ -21,7 +21,7 @@ def check(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="Search, ablation or run configuration (YAML), or the name of a preset.",
+            help="Search file, ablation file or run configuration (YAML), or the name of a preset.",
         ),
     ],
     data: opt.Data = None,
@@ -32,11 +32,11 @@ def check(
         bool,
         typer.Option(
             "--timed",
-            help="Measure the time of a few training steps on this machine, which takes a minute.",
+            help="Measure the time of some training steps on this machine. This takes a minute.",
         ),
     ] = False,
 ) -> None:
-    """Check a file and show what the run would do and cost, without starting the run."""
+    """Check a file, and print what the run would do and cost. Nothing is trained."""
     from fastgan_ray.cli.plan import print_facts, require_usable_data
     from fastgan_ray.config.file_kinds import kind_of_file
     from fastgan_ray.config.override import override
@@ -74,7 +74,10 @@ def check(
 
 
 def _speeds(configs: Sequence[RunConfig], timed: bool) -> tuple[Timing | None, CpuSpeed | None]:
-    """Return the measured time of training steps if `timed`, else the speed of this CPU."""
+    """Return (measured times of training steps, None) if `timed`, else (None, speed of this CPU).
+
+    The speed is None if trainings would not run on this CPU.
+    """
     from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     return (_timing(configs), None) if timed else (None, speed_of_this_cpu(configs[0]))

@@ -18,9 +18,9 @@ def compare(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show searches, arms of ablations, trainings and trials side by side, best first.
+    """Compare searches, arms of ablations, trainings and trials in a table, best first.
 
-    All runs must use the same evaluation protocol; otherwise, their numbers cannot be compared.
+    All runs must use the same evaluation protocol. Otherwise, their metrics cannot be compared.
     """
     from fastgan_ray.config.feature_networks import shared_data_note
     from fastgan_ray.report.data.comparison import compare as compare_runs

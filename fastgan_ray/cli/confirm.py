@@ -23,16 +23,15 @@ def confirm(
         typer.Option(
             min=1,
             max=20,
-            help="Number of the search's best trials to train again.",
-            show_default="as planned, usually 2",
+            help="Number of best trials to train again.",
+            show_default="as in the existing confirmation or the search file, else 2",
         ),
     ] = None,
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="New seeds to train each configuration with. 1-5 means seeds 1 to 5; 3 means only "
-            "seed 3.",
-            show_default="as planned, usually 1-3",
+            help="New seeds for the trainings. 1-5 means seeds 1 to 5. 3 means only seed 3.",
+            show_default="as in the existing confirmation or the search file, else 3 new seeds",
         ),
     ] = None,
     max_concurrent: opt.MaxConcurrent = None,
@@ -40,11 +39,11 @@ def confirm(
     address: opt.Address = None,
     detach: opt.Detach = False,
 ) -> None:
-    """Train a search's best trials and the published default again, with new seeds.
+    """Train the best trials of a search and the published default again, with new seeds.
 
-    The result says whether the search's best trial is really better than the published default.
-    Finished trainings are kept: repeat the command to continue an interrupted confirmation, or use
-    a larger --top or other --seeds to add trainings.
+    The result says whether the best trial is really better than the published default. Finished
+    trainings are kept. Repeat the command to continue an interrupted confirmation. Use a larger
+    --top or other --seeds to add trainings.
     """
     if detach:
         start_in_background(context.obj)

@@ -27,7 +27,7 @@ def data(
         typer.Argument(
             metavar="[FOLDER]",
             help="Pictures: a folder, an archive, a .npy file, an LMDB, or the name of a data set.",
-            show_default="list the named data sets",
+            show_default="list the data sets that have a name",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("data.html"),
@@ -39,15 +39,15 @@ def data(
     assignments: opt.Assignments = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Look at your pictures before a search, or list the named data sets.
+    """Check your pictures before a search, or list the data sets that have a name.
 
-    With FOLDER, the command prints which pictures can be used, what may be wrong with them, and how
-    small a difference the metric can show with this number of pictures. The same information
-    is written to the HTML page data.html.
+    With FOLDER, the command prints which pictures can be used, and which problems they may have. It
+    also prints the smallest difference that the metric can show with this number of pictures. It
+    writes the same information to an HTML page (--out).
     """
     if folder is None:
         if write or assignments:
-            raise UserError("--write and --set need FOLDER, the folder of the pictures to look at")
+            raise UserError("--write and --set need FOLDER; give the path of your pictures")
         _list_sets(as_json)
         return
     from fastgan_ray.config.override import override
@@ -101,8 +101,8 @@ def _list_sets(as_json: bool) -> None:
     print_table(["name", "pictures", "description", "licence", "status"], rows, right=[1])
     if missing := [entry["put_at"] for entry in data_sets if _status(entry) == MISSING]:
         print_line(
-            f"{MISSING}: the data set cannot be downloaded, because no address is known. Put its "
-            "archive NAME.zip into this folder:"
+            f"{MISSING}: the data set cannot be downloaded, because no address is known. Put a zip "
+            "archive of its pictures, NAME.zip, into this folder:"
         )
         print_line(f"  {Path(str(missing[0])).parent}")
 
@@ -137,7 +137,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         count = counted(len(compared["near"]), "pair")
         print_line(f"  near duplicates: {count}; outliers: {len(compared['outliers'])}")
         sizes = ", ".join(str(len(group)) for group in compared["clusters"])
-        print_line(f"  number of pictures in the groups: {sizes}")
+        print_line(f"  sizes of the groups of similar pictures: {sizes}")
     for sentence in metric_sentences(known):
         print_line(f"  {sentence}")
 
@@ -147,4 +147,4 @@ def _print_ending(suggested: list[Any], out: Path, write: Path | None) -> None:
         print_line(f"  {choice.key} = {choice.value}: {choice.reason}")
     print_line(f"Page: {out}")
     if write:
-        print_line(f"Search file: {write}. To see its cost: fastgan-ray check {write}")
+        print_line(f"Search file: {write}. To see its cost, run: fastgan-ray check {write}")

@@ -11,19 +11,20 @@ DETACHED = "FASTGAN_RAY_DETACHED"  # environment variable, set in background pro
 
 
 def is_detached() -> bool:
-    """Return whether `detach` started this process.
+    """Return whether `detach` started this process; only the first call can return True.
 
-    The first call removes the environment variable, so later calls return False.
+    The first call removes the environment variable DETACHED, so that subprocesses do not inherit
+    it.
     """
     return os.environ.pop(DETACHED, "") != ""
 
 
 def detach(words: Sequence[str]) -> None:
-    """Start the command with the arguments `words` in the background.
+    """Start a command in a background process; `words` are its command-line arguments.
 
-    This process prints the command's output until the trials start; after that, the output goes to
-    a file in the run's folder. If the command ends before the trials start, this process exits with
-    the same status.
+    This process prints the output of the background process until the trials start, and then
+    returns. Later output goes to a file in the run's folder. If the background process ends before
+    the trials start, this process exits with the same status.
     """
     command = [sys.executable, "-m", "fastgan_ray", *(word for word in words if word != "--detach")]
     process = subprocess.Popen(  # noqa: S603 - the user's own command

@@ -24,17 +24,17 @@ def evaluate(
     by: Annotated[
         str | None,
         typer.Option(
-            help="Metric by which the generators are ranked.",
-            show_default="the metric of the search that made the generators; if unknown, "
-            "eval.metric of the first generator",
+            help="Metric for the ranking of the generators.",
+            show_default="the metric that their search optimised; if unknown, eval.metric of the "
+            "first generator",
         ),
     ] = None,
     which: opt.Which = "best",
     as_json: opt.AsJson = False,
 ) -> None:
-    """Measure generators on a data set and rank them, best first.
+    """Measure generators on a data set, and rank them from best to worst.
 
-    All generators must use the same evaluation protocol; otherwise, their numbers cannot be
+    All generators must use the same evaluation protocol. Otherwise, their metrics cannot be
     compared.
     """
     from fastgan_ray.config.feature_networks import shared_data_note
@@ -54,10 +54,10 @@ def evaluate(
         values = ((r["metrics"][name], r["metrics"].get(error_name(name))) for r in results)
         rows.append([name, *(format_with_error(value, error) for value, error in values)])
     print_table(headings, rows, right=range(1, len(headings)))
-    print_line("  ± is the standard error over generated and real pictures")
+    print_line("  ± is the standard error due to the random choice of generated and real pictures")
     if note := shared_data_note(results[0]["protocol"].get("shared_data", "")):
         print_line(f"  {note}")
     if len(results) > 1:
-        print_line(f"  best generator first, ranked by {results[0]['by']}")
+        print_line(f"  ranked by {results[0]['by']}, best generator first")
     for key, value in results[0]["protocol"].items():
         print_line(f"  {key}: {value}")

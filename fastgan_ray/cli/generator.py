@@ -40,8 +40,7 @@ Truncation = Annotated[
     typer.Option(
         min=0,
         max=2,
-        help="Factor by which latents are multiplied. Below 1, pictures vary less and look more "
-        "average.",
+        help="Factor for the latents. Below 1, pictures vary less and look more average.",
     ),
 ]
 Seeds = Annotated[str, typer.Option(help="Seeds of the pictures, e.g. 0-35,99.")]
@@ -55,14 +54,14 @@ def sample(
     out: Annotated[
         Path,
         typer.Option(
-            help="A .png file for one grid of all pictures, or a folder for single files."
+            help="A .png file for a grid of all pictures, or a folder for one file per picture."
         ),
     ] = Path("samples.png"),
     seeds: Seeds = "0-35",
     truncation: Truncation = 1.0,
     which: opt.Which = "best",
 ) -> None:
-    """Generate pictures; the same seed always gives the same picture."""
+    """Generate a picture for each seed. The same seed always gives the same picture."""
     from fastgan_ray.data.grid import save_grid, save_image
     from fastgan_ray.latent.sample import generate, latents
     from fastgan_ray.latent.sample import sample as draw
@@ -74,7 +73,7 @@ def sample(
     generator, config = load_generator(context, checkpoint, which, truncation)
     nz = config.model.nz
     if out.suffix:
-        require_small_grid(len(numbers), config, "choose fewer --seeds, or a folder as --out")
+        require_small_grid(len(numbers), config, "give fewer --seeds, or give a folder as --out")
         save_grid(draw(generator, nz, numbers, truncation, track=progress()), out)
     else:
         batches = generate(generator, latents(numbers, nz, truncation), track=progress())
@@ -87,13 +86,13 @@ def sample(
 def mix(
     context: typer.Context,
     checkpoint: Checkpoint,
-    rows: Annotated[str, typer.Option(help="Seeds that give each row its layout.")] = "0-5",
-    columns: Annotated[str, typer.Option(help="Seeds that give each column its style.")] = "6-11",
+    rows: Annotated[str, typer.Option(help="A seed for the layout of each row.")] = "0-5",
+    columns: Annotated[str, typer.Option(help="A seed for the style of each column.")] = "6-11",
     out: PngFile = Path("mix.png"),
     truncation: Truncation = 1.0,
     which: opt.Which = "best",
 ) -> None:
-    """Draw a grid of pictures, each with the layout of its row and the style of its column."""
+    """Draw a grid of pictures. A picture has the layout of its row and the style of its column."""
     from fastgan_ray.data.grid import save_grid
     from fastgan_ray.latent.mix import mix_grid, require_mixing
 
@@ -101,11 +100,11 @@ def mix(
     _require_png(out)
     generator, config = load_generator(context, checkpoint, which, truncation)
     tile_count = (1 + len(row_seeds)) * (1 + len(column_seeds))
-    require_small_grid(tile_count, config, "choose fewer --rows and --columns")
+    require_small_grid(tile_count, config, "give fewer --rows and --columns")
     mixing = require_mixing(generator)
     tiles = mix_grid(mixing, config.model.nz, row_seeds, column_seeds, truncation, progress())
     save_grid(tiles, out, columns=1 + len(column_seeds))
-    size = f"{counted(len(row_seeds), 'row')} of {counted(len(column_seeds), 'mixture')}"
+    size = f"{counted(len(row_seeds), 'row')} of {counted(len(column_seeds), 'mixed picture')}"
     print_line(f"wrote {size} to {out}")
 
 
@@ -126,13 +125,13 @@ def invert(
         bool,
         typer.Option(
             "--embedded",
-            help="Compare pictures by the feature network that comes with the package, instead of "
-            "by LPIPS. This needs no download.",
+            help="Compare pictures with the feature network inside the package instead of LPIPS. "
+            "This needs no download.",
         ),
     ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Find the latents that reproduce given pictures best."""
+    """Find the latents from which the generator draws the most similar pictures to given ones."""
     from fastgan_ray.latent.invert import invert_pictures, save_inversions
     from fastgan_ray.latent.pictures import read_pictures
     from fastgan_ray.train.perceptual import load_distance
@@ -149,8 +148,8 @@ def invert(
         inversions[name] = inversion
         if not as_json:
             print_line(
-                f"{name}: distance {inversion.distance:.3f} ({inversion.start:.3f} before the "
-                f"first step), mean squared error {inversion.mse:.3f}"
+                f"{name}: perceptual distance {inversion.distance:.3f} ({inversion.start:.3f} "
+                f"before the first step), mean squared error {inversion.mse:.3f}"
             )
     save_inversions(pictures, inversions, out)
     if as_json:
@@ -159,7 +158,7 @@ def invert(
     else:
         print_line(
             f"wrote latents.safetensors and grid.png to {out}; the grid shows each picture next to "
-            "its inversion"
+            "its reproduction"
         )
 
 
@@ -181,15 +180,15 @@ def neighbours(
     by: Annotated[
         Literal["features", "lpips"],
         typer.Option(
-            help="How pictures are compared. features: by the features of the run's metric. lpips: "
-            "in all details, by LPIPS on VGG-16 (with --embedded, by the same kind of distance on "
-            "the embedded network)."
+            help="How to compare pictures. features: by the features that the run's metric uses. "
+            "lpips: by LPIPS on VGG-16, which compares all details. With --embedded, both use the "
+            "feature network inside the package."
         ),
     ] = "features",
     embedded: opt.Embedded = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Show the nearest training pictures of each generated picture, to find copies."""
+    """Show the training pictures nearest to each generated picture, to find copies."""
     from fastgan_ray.data.sets import open_pool
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent.load import data_config
@@ -199,7 +198,7 @@ def neighbours(
     _require_png(out)
     generator, stored = load_generator(context, checkpoint, which, truncation)
     tile_count = len(numbers) * (1 + count)
-    require_small_grid(tile_count, stored, "choose fewer --seeds or a lower --count")
+    require_small_grid(tile_count, stored, "give fewer --seeds or a lower --count")
     fields = opt.overrides(data, assignments, embedded)
     config = data_config(str(checkpoint), stored, fields)
     track = progress()
@@ -216,10 +215,10 @@ def neighbours(
         names = ", ".join(f"{n['picture']} {n['distance']:.2f}" for n in row["neighbours"])
         print_line(f"seed {row['seed']}: {names}{'  TOO NEAR' if row['too_near'] else ''}")
     print_line(
-        f"Distances are relative: 1 is the mean distance from a training picture to the training "
-        f"picture nearest to it. Samples with a distance below {nearest.too_near:.2f} are probably "
-        f"copies, because only 5 % of the training pictures are that near to another training "
-        f"picture."
+        "The unit of the distances is the mean distance from a training picture to the nearest "
+        f"other training picture. A sample with a distance below {nearest.too_near:.2f} is "
+        "probably a copy, because only 5 % of the training pictures are so near to another "
+        "training picture."
     )
     print_line(f"wrote the samples and their nearest training pictures to {out}")
 
@@ -227,7 +226,10 @@ def neighbours(
 def _comparison(
     by: str, config: RunConfig, device: torch.device, embedded: bool
 ) -> Callable[..., Neighbours]:
-    """Load the network that compares pictures; return the function that finds neighbours."""
+    """Return a function that finds the nearest training pictures, with its network loaded.
+
+    `by` is features or lpips. `embedded` chooses the network for lpips.
+    """
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent import perceptual_neighbours as perceptual
     from fastgan_ray.metrics.extractors import load_extractor
@@ -258,7 +260,7 @@ def export(
     which: opt.Which = "best",
     as_json: opt.AsJson = False,
 ) -> None:
-    """Write a generator in another format and check that it draws the same pictures."""
+    """Write a generator in another format, and check that the export draws the same pictures."""
     from fastgan_ray.latent.export import export as export_generator
 
     if out.exists():
@@ -269,17 +271,21 @@ def export(
         print_json({"out": str(out), "format": to, "largest_difference": difference})
     else:
         print_line(
-            f"{out}: written and checked; its pictures differ from those of the checkpoint by "
-            f"at most {difference:.1e} (pixel values are from -1 to 1)"
+            f"{out}: written and checked. It draws the same pictures as the checkpoint. The "
+            f"largest difference between pixels (from -1 to 1) is {difference:.1e}."
         )
         if to == "hub":
-            print_line(f"Before you upload it, choose a licence at the top of {out / 'README.md'}.")
+            print_line(f"Before the upload, choose a licence at the top of {out / 'README.md'}.")
 
 
 def load_generator(
     context: typer.Context, checkpoint: Path, which: Which, truncation: float = 1.0
 ) -> tuple[nn.Module, RunConfig]:
-    """Load a generator and its configuration, and use as many CPU threads as its training did."""
+    """Load a generator and the configuration of its training.
+
+    Until the command ends, use as many CPU threads as the training. Raise UserError if the
+    generator does not support `truncation`.
+    """
     from fastgan_ray.latent.load import load_model
     from fastgan_ray.latent.sample import require_truncation
     from fastgan_ray.train.device import choose_device
@@ -295,13 +301,13 @@ def _device(generator: nn.Module) -> torch.device:
     return next(generator.parameters()).device
 
 
-def require_small_grid(count: int, config: RunConfig, mend: str) -> None:
-    """Raise UserError if `count` pictures are too many for one grid; `mend` says what to do."""
+def require_small_grid(count: int, config: RunConfig, advice: str) -> None:
+    """Raise UserError if `count` pictures are too many for one grid; `advice` says what to do."""
     height, width = config.model.size
     if count * height * width > MAX_GRID_PIXELS:
         raise UserError(
             f"{counted(count, 'picture')} of {width} x {height} px are too many for one grid (at "
-            f"most {MAX_GRID_PIXELS // (height * width)}); {mend}"
+            f"most {MAX_GRID_PIXELS // (height * width)}); {advice}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The command line: the list of commands, and the printing of errors.
+"""Define the list of commands, run a command, and print its errors.
 
 Commands only read their input, call other modules and print the results. They import slow modules
 inside their functions, so that `--help` and `check` answer quickly.
@@ -106,11 +106,11 @@ def _program(
         ),
     ] = False,
 ) -> None:
-    """Options of the program itself."""
+    """Add the options that do not belong to a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and print expected errors as one message, without a traceback.
+    """Run the command in `arguments` (by default, `sys.argv`); print errors without a traceback.
 
     The exit status is 2 for a UserError. It is 1 for a diverged training, a failed run or an
     out-of-memory error. For an interrupted run, it is the `status` of the InterruptedRunError.
@@ -157,7 +157,7 @@ def _print_error(label: str, message: str) -> None:
 
 
 def _resume_command(words: list[str]) -> str:
-    """Return the command that continues the run which the arguments `words` started."""
+    """Return the command line that resumes a run; `words` are the arguments that started it."""
     if "--from" in words:  # leave it out: the search has stored the earlier search's trials
         at = words.index("--from")
         words = [*words[:at], *words[at + 2 :]]

@@ -23,21 +23,20 @@ Assignments = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a setting, e.g. train.lr_g=1e-4. Can be repeated.",
+        help="Change a setting, e.g. train.lr_g=1e-4. You can repeat this option.",
     ),
 ]
 Embedded = Annotated[
     bool,
     typer.Option(
         "--embedded",
-        help="For the metric and the reconstruction loss, use the feature network that "
-        "comes with the package. This needs no download; the metric's name then "
-        "ends in efficientnet_lite0.",
+        help="Use the feature network inside the package for the metric and the reconstruction "
+        "loss. This needs no download. The name of the metric then ends in efficientnet_lite0.",
     ),
 ]
 Which = Annotated[
     Literal["best", "last"],
-    typer.Option(help="Checkpoint to use: the best by the run's metric, or the last."),
+    typer.Option(help="Checkpoint to use: the best one by the run's metric, or the last one."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, print the plan and exit.")
@@ -52,8 +51,9 @@ Name = Annotated[
 Runs = Annotated[
     str,
     typer.Option(
-        help="Folder for all runs, or a URI such as s3://bucket/prefix. With a URI, runs are also "
-        "copied there: then the machines need no shared folder, and any machine can --resume a run."
+        help="Folder for all runs, or the URI of a remote storage, e.g. s3://bucket/prefix. With a "
+        "URI, runs are also copied to the storage. Then the machines need no shared folder, and "
+        "every machine can --resume a run."
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
@@ -61,9 +61,9 @@ Detach = Annotated[
     bool,
     typer.Option(
         "--detach",
-        help="Run in the background, also after this terminal is closed. `fastgan-ray status` "
-        "shows the run; `fastgan-ray stop` stops it. The output goes to output.log in the run's "
-        "folder.",
+        help="Run in the background, and continue after this terminal is closed. "
+        "`fastgan-ray status` shows the run, and `fastgan-ray stop` stops the run. The output goes "
+        "to output.log in the run's folder.",
     ),
 ]
 MaxConcurrent = Annotated[
@@ -71,15 +71,15 @@ MaxConcurrent = Annotated[
     typer.Option(
         min=1,
         help="Largest number of trials that run at the same time.",
-        show_default="as many as fit",
+        show_default="as many as fit on the machines",
     ),
 ]
 DiskGb = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Largest disk space for all checkpoints together, in GB. If necessary, fewer "
-        "trials run at the same time.",
+        help="Limit for the total size of all checkpoints, in GB. If necessary, fewer trials run "
+        "at the same time.",
         show_default="no limit",
     ),
 ]
@@ -91,7 +91,7 @@ Address = Annotated[
     str | None,
     typer.Option(
         help="Address of the Ray cluster to use, e.g. auto or 10.0.0.1:6379.",
-        show_default="RAY_ADDRESS, else this machine",
+        show_default="the environment variable RAY_ADDRESS, else this machine",
     ),
 ]
 
@@ -99,14 +99,14 @@ RUNS = "runs"
 
 
 def overrides(data: str | None, assignments: list[str] | None, embedded: bool) -> dict[str, Any]:
-    """Return {dotted name: value} of the settings that the options change."""
+    """Return {dotted name: value} for the settings that --data, --set and --embedded change."""
     from fastgan_ray.api.settings import changes
 
     return changes(data, settings(assignments), embedded)
 
 
 def settings(assignments: list[str] | None) -> dict[str, Any]:
-    """Return {dotted name: value} of the options --set."""
+    """Convert the values of --set, such as "train.lr_g=1e-4", to {dotted name: value}."""
     from fastgan_ray.config.run_file import parse_assignments
 
     return parse_assignments(assignments or [])

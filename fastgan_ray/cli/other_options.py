@@ -1,4 +1,4 @@
-"""Suggest an option or a setting if the user gives an option of another program."""
+"""Suggest an option or a setting if the user gives an option of another GAN program."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OTHER_OPTIONS = {
 
 
 class Command(TyperCommand):
-    """A command that suggests an option or a setting in place of an option of another program."""
+    """A command with helpful errors: it suggests what to use instead of an unknown option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's context
-        """Raise UserError for an unknown option that has a hint; otherwise parse as usual."""
+        """Parse the arguments; raise UserError for an unknown option if `hint` has a suggestion."""
         known = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
         for word in args:
             option = word.partition("=")[0]
@@ -35,9 +35,9 @@ class Command(TyperCommand):
 
 
 def hint(option: str, known: Set[str]) -> str:
-    """Return a hint: what to write in place of `option`; "" if there is no hint.
+    """Return a suggestion to use instead of the unknown `option`; "" if there is none.
 
-    `known` are the options of the command. A setting is suggested only if the command has --set.
+    `known` has the options of the command. A setting is suggested only if the command has --set.
     """
     from fastgan_ray.config.other_names import OTHER_NAMES
     from fastgan_ray.config.run_config import field_names
@@ -48,6 +48,6 @@ def hint(option: str, known: Set[str]) -> str:
     if "--set" not in known:
         return ""
     if name in OTHER_NAMES:
-        return f"{OTHER_NAMES[name]} (settings are given as --set NAME=VALUE)"
+        return f"{OTHER_NAMES[name]} (change a setting with --set NAME=VALUE)"
     settings = [field for field in field_names() if field.partition(".")[2] == name]
     return f"did you mean --set {settings[0]}=VALUE?" if settings else ""

@@ -30,10 +30,10 @@ def print_plan(
 ) -> None:
     """Print the plan of a search or an ablation (--dry-run).
 
-    `configs` are configurations that the trials may have. `facts` is a function that returns the
-    plan. Its argument is the speed of this machine's CPU, or None if the trials run on the Ray
-    cluster at `address`. Raise UserError if this machine cannot run the trials, or if the data or
-    initial weights cannot be used.
+    `configs` are examples of the trials' configurations. `facts` is a function that returns the
+    plan. The argument of `facts` is the speed of this machine's CPU, or None if the trials run on
+    the Ray cluster at `address`. Raise UserError if this machine cannot run the trials, or if the
+    data or the initial weights cannot be used.
     """
     from fastgan_ray.train.initial_weights import describe_starts
     from fastgan_ray.tune.preflight import check_this_machine
@@ -46,9 +46,9 @@ def print_plan(
 
 
 def print_facts(facts: Mapping[str, Any], console: Console) -> None:
-    """Print the plan `facts`, which a function of `search.cost.plan` returned.
+    """Print the plan `facts`, and then raise UserError if the data of the plan cannot be used.
 
-    Then raise UserError if the data of the plan cannot be used.
+    `facts` is the result of a function of `search.cost.plan`.
     """
     PRINTERS[facts["kind"]](facts, console)
     require_usable_data(facts)
@@ -81,18 +81,17 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
 
 
 def _first_trial_text(facts: Mapping[str, Any]) -> str:
-    """Return a text that says how the first trial differs from the published default, and why."""
+    """Describe the first trial: the published default, or its differences from this default."""
     parts = [
         f"{name} = {value_text(value['first_trial'])} (default {value_text(value['default'])})"
         for name, value in facts["substitutes"].items()
     ]
-    parts += [f"{name} = chosen by the sampler" for name in facts["without_default"]]
+    parts += [f"{name} (chosen by the sampler)" for name in facts["without_default"]]
     if not parts:
         return "the published default"
-    differences = ", ".join(parts)
     return (
-        "the published default, except for parameters that cannot have their default value: "
-        f"{differences}"
+        "the published default, except for these parameters, which cannot have their default "
+        f"value in this search: {', '.join(parts)}"
     )
 
 
@@ -133,10 +132,10 @@ def _parameters(facts: Mapping[str, Any]) -> str:
 
 
 def _size_text(facts: Mapping[str, Any]) -> str:
-    """Return the number of parameters and the time of 10,000 steps, as in the paper's table 1."""
+    """Describe the networks by parameters and time, as table 1 of the FastGAN paper does."""
     where = "this machine" if facts["measured"] or facts["cpu"] else "an RTX 2080 Ti"
     return (
-        f"{_parameters(facts)} parameters (G + D); 10,000 steps take about "
+        f"{_parameters(facts)} parameters (generator + discriminator); 10,000 steps take about "
         f"{facts['hours_per_10k_steps']:.2g} hours on {where}, without evaluations"
     )
 
@@ -176,7 +175,7 @@ def _search_cost_text(facts: Mapping[str, Any]) -> str:
         f"most {facts['kimg_at_most']:g})"
     )
     if confirmation:
-        images += f" and {confirmation:g} in the confirmation"
+        images += f" and {confirmation:g} thousand in the confirmation"
     return f"{images}, {facts['gflop_per_image']:.1f} GFLOP each: {_time_text(facts)}"
 
 
@@ -184,18 +183,18 @@ def _confirmation_text(plan: Mapping[str, Any]) -> str:
     if not plan["top"]:
         return f"none: {plan['why']}"
     trials, seeds = best_trials(plan["top"]), counted(plan["seeds"], "seed")
-    cost = f"which takes {plan['kimg']:g} thousand more images ({plan['why']})"
+    cost = f"which takes another {plan['kimg']:g} thousand images ({plan['why']})"
     return f"trains {trials} and the {DEFAULT} again with {seeds}, {cost}"
 
 
 def _budget_text(facts: Mapping[str, Any]) -> str:
-    """Return the limits of the budget, and what is reserved for the confirmation, as text."""
+    """Describe the limits of the budget, and the part that is reserved for the confirmation."""
     budget, confirmation = facts["budget"], facts["confirmation"]["kimg"]
     if not budget:
         return "none"
     text = ", ".join(f"{limit:g} {key.replace('_', '-')}" for key, limit in budget.items())
     if confirmation:
-        part = "as much as it needs, but at most half of the budget"
+        part = "as much as the confirmation needs, but at most half of the budget"
         if "kimg" in budget:
             part = f"{confirmation:g} thousand images"
         text += f"; reserved for the confirmation: {part}"
@@ -210,16 +209,16 @@ def _time_text(facts: Mapping[str, Any]) -> str:
         timed = f"{measured['classes']} of {counted(measured['configurations'], 'configuration')}"
         return (
             f"about {time} on this machine with {trainings} at a time "
-            f"({measured['seconds_per_kimg']:.3g} s per thousand images, measured on {timed} "
-            f"in {measured['seconds']:.0f} s), not counting the start of processes and the "
-            "computation of metrics from features"
+            f"({measured['seconds_per_kimg']:.3g} s per thousand images). This was measured on "
+            f"{timed} in {measured['seconds']:.0f} s. The start of processes and the computation "
+            "of metrics from features need additional time"
         )
     if cpu := facts["cpu"]:
         time, count = _duration(cpu["minutes"]), cpu["at_once"]
         trainings = counted(count, "training")
         return (
-            f"about {time} on this machine's CPU with {trainings} at a time, without evaluations "
-            f"(for a better estimate, use --timed)"
+            f"about {time} on this machine's CPU with {trainings} at a time, without evaluations. "
+            "For a better estimate, use `fastgan-ray check --timed`"
         )
     hours = facts["hours_of_rtx_2080_ti"]
     time = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
@@ -236,8 +235,8 @@ def _memory_text(facts: Mapping[str, Any]) -> str:
         low, high = f"{least:.1f}", f"{most:.1f}"
         ranges[device] = low if low == high else f"{low} to {high}"
     return (
-        f"each training needs about {ranges['gpu']} GB of GPU memory, or {ranges['cpu']} "
-        "GB of main memory on a CPU (estimated)"
+        f"each training needs about {ranges['gpu']} GB of GPU memory, or {ranges['cpu']} GB of "
+        "main memory if it runs on a CPU"
     )
 
 
@@ -249,8 +248,9 @@ def _data_text(data: Mapping[str, Any]) -> str:
 def _parameter_table(facts: Mapping[str, Any], width: int) -> Table:
     """Return a table with a row for each searched parameter, for a terminal of `width` characters.
 
-    The columns are the parameter's possible values, its value in the first trial, and its values in
-    random samples of the search space: as many samples as fit, but at least one.
+    The columns are the name of the parameter, its possible values, its value in the first trial,
+    and its values in random samples of the search space. There are as many samples as fit into
+    `width`, but at least one.
     """
     samples = facts["samples"][: max(1, (width - 60) // 16)]
     points: Sequence[Mapping[str, Any]] = [facts["first_trial"], *samples]

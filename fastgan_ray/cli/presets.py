@@ -20,23 +20,26 @@ if TYPE_CHECKING:
 def presets(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="Preset to print or copy.", show_default="list all"),
+        typer.Argument(
+            metavar="NAME", help="Preset to print or copy.", show_default="list all presets"
+        ),
     ] = None,
     write: Annotated[
         Path | None, typer.Option(help="Copy the preset to this new file, e.g. mine.yaml.")
     ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """List the search and ablation files that come with the package, or copy one of them.
+    """List the presets, or print or copy a preset.
 
-    `tune`, `ablate` and `check` accept the name of a preset in place of a file.
+    Presets are the search and ablation files inside the package. `tune`, `ablate` and `check`
+    accept the name of a preset instead of a file.
     """
     from fastgan_ray.search.file import presets as files
 
     if name is None:
         if write is not None:
             raise UserError(
-                "--write: needs the name of a preset (`fastgan-ray presets` lists the names)"
+                "--write: needs the name of a preset; `fastgan-ray presets` lists the names"
             )
         _print_list(files.presets(), as_json)
         return
@@ -57,4 +60,4 @@ def _print_list(entries: Sequence[Preset], as_json: bool) -> None:
         return
     rows = [[entry["name"], entry["kind"], entry["description"]] for entry in entries]
     print_table(["name", "kind", "description"], rows)
-    print_line("`fastgan-ray presets NAME` prints a preset, with its cost and what to expect.")
+    print_line("`fastgan-ray presets NAME` prints a preset with its cost and its expected result.")

@@ -24,9 +24,9 @@ def report(
         Path | None, typer.Option(help="File to write.", show_default="RUN/report.html")
     ] = None,
 ) -> None:
-    """Write report.html, which shows a search, an ablation or a training on one page.
+    """Write a report of a search, an ablation or a training as one HTML page.
 
-    The page needs no other file, and the run may still be in progress.
+    The page needs no other file. The run may still be in progress.
     """
     from fastgan_ray.tune.driver.reports import write_report
 

@@ -15,9 +15,10 @@ def schema(
         typer.Argument(metavar="KIND", help="Kind of file: search, ablation or run."),
     ] = "search",
 ) -> None:
-    """Print the JSON schema of a kind of file, for editors that complete and check such files.
+    """Print the JSON schema of a kind of YAML file.
 
-    Editors with a YAML language server use the schema if the file's first line names the schema:
+    Editors with a YAML language server use the schema to complete and check files. Write the schema
+    to a file, e.g. schema.json, and write this first line into your YAML files:
     # yaml-language-server: $schema=schema.json
     """
     from fastgan_ray.search.file.schema import json_schema

@@ -1,4 +1,4 @@
-"""Parse the options that take seeds, i.e. numbers and ranges such as 0-3,8."""
+"""Parse the values of options for seeds: numbers and ranges, e.g. 0-3,8."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ MAX_SEEDS = 100_000
 
 
 def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
-    """Parse seeds: "0-3,8" means [0, 1, 2, 3, 8], and "3" means [3], not three seeds.
+    """Return the list of seeds in `text`: "0-3,8" gives [0, 1, 2, 3, 8], and "3" gives [3].
 
-    Raise UserError if the text is not valid; the message names the `option`.
+    Raise UserError if `text` is not valid. `option` is the name of the option in the message.
     """
     ranges: list[range] = []
     for part in text.split(","):
@@ -23,14 +23,17 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
     empty = any(part.stop <= part.start for part in ranges)
     if empty or count > MAX_SEEDS or max(part.stop for part in ranges) > 2**63:
         raise UserError(
-            f"{option}: must name 1 to {MAX_SEEDS:,} seeds below 2^63, and each range must begin "
+            f"{option}: must be 1 to {MAX_SEEDS:,} seeds below 2^63, and each range must begin "
             f"with its lowest seed (got {text!r})"
         )
     return [seed for part in ranges for seed in part]
 
 
 def parse_training_seeds(text: str) -> list[int]:
-    """Parse the seeds of trainings; raise UserError unless they are different and below 2^31."""
+    """Return the list of seeds in `text`, which must be different and below 2^31.
+
+    Raise UserError if `text` is not valid.
+    """
     seeds = parse_seeds(text)
     if len(set(seeds)) < len(seeds) or max(seeds) >= 2**31:
         raise UserError(f"--seeds: must be different seeds below 2^31 (got {text!r})")

@@ -1,4 +1,4 @@
-"""The commands `status` and `stop`: watch or end a run that another process works on."""
+"""The commands `status` and `stop`: watch or stop a run of another process."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ LINES_AROUND_ROWS = 10
 def status(
     run: AnyRun,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Show the progress until the run ends.")
+        bool, typer.Option("--follow", help="Update the display until the run ends.")
     ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Show how far a search, an ablation or a training is, and whether a process works on it."""
+    """Show the progress of a search, an ablation or a training, and whether it is running."""
     from fastgan_ray.tune.driver import status as state
 
     if as_json:
@@ -50,7 +50,7 @@ def status(
 
 def stop(run: AnyRun) -> None:
     """Stop a run cleanly: its trainings save their state, and --resume can continue the run. A
-    second `stop` ends the run immediately. If no process works on the run, say so.
+    second `stop` ends the run immediately.
     """
     import psutil
 
@@ -59,27 +59,33 @@ def stop(run: AnyRun) -> None:
 
     state, driver = status_of(run), find_driver(run)
     if driver is None:
-        why = "it has ended" if state.word == "ended" else "it was stopped or killed"
-        print_line(f"{run}: there is nothing to stop, because no process works on it ({why}).")
+        why = "has ended" if state.word == "ended" else "was already stopped or killed"
+        print_line(f"{run}: there is nothing to stop, because the run {why}.")
     else:
         try:
             driver.terminate()
         except psutil.AccessDenied as error:
-            raise UserError(f"{run}: process {driver.pid} belongs to another user") from error
-        print_line(f"Stopping process {driver.pid}. The run saves its state first.")
+            raise UserError(
+                f"{run}: cannot be stopped, because its process {driver.pid} belongs to another "
+                "user"
+            ) from error
+        print_line(f"Stopping the run (process {driver.pid}). It saves its state before it ends.")
         deadline = time.monotonic() + SECONDS_TO_STOP
         while is_alive(driver):
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"{run}: process {driver.pid} has not ended yet; repeat `stop` to end it "
-                    "immediately"
+                    f"{run}: process {driver.pid} has not ended after {SECONDS_TO_STOP / 60:.0f} "
+                    "minutes; repeat `stop` to end the process immediately"
                 )
             time.sleep(SECONDS_BETWEEN_LOOKS / 10)
     _print(status_of(run))
 
 
 def _follow(run: Path) -> None:
-    """Show the status until the run ends, as a table on a terminal or as a line for each change."""
+    """Show the status until the run ends.
+
+    On a terminal, show a table. Otherwise, print a line when a trial changes.
+    """
     from fastgan_ray.tune.driver.live_table_text import trial_line
     from fastgan_ray.tune.driver.status import status_of
 
@@ -118,13 +124,15 @@ def _live(status: Status) -> Group:
 
 
 def _parts(status: Status) -> list[str | Table]:
-    """Return the lines and tables that show a status."""
+    """Convert a status to the lines and tables to print."""
     from fastgan_ray.tune.driver.live_table_text import render
 
     word = {
         "running": f"running in process {status.pid}",
         "ended": "ended",
-        "interrupted": "stopped before the end; to continue, repeat its command with --resume",
+        "interrupted": (
+            "stopped before the end; to continue the run, repeat its command with --resume"
+        ),
     }[status.word]
     rows = max(1, console.height - LINES_AROUND_ROWS) if console.is_terminal else None
     tables = [render(part.state, part.now, rows) for part in status.parts]

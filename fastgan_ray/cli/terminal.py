@@ -34,8 +34,8 @@ def print_table(
 ) -> None:
     """Print a table; `right` has the indices of right-aligned columns.
 
-    The first column has names. A name stays on one line if the numbers of the other columns fit
-    beside it. All other texts may have several lines.
+    The first column has names. If the terminal is wide enough, each name is on one line. All other
+    texts may be wrapped.
     """
     table = Table()
     names = max((Text(row[0]).cell_len for row in rows), default=0)
@@ -52,9 +52,9 @@ def print_table(
 
 
 def _least_width(rows: Sequence[Sequence[str]]) -> int:
-    """Return the width that a table needs besides its first column, so that no number is split.
+    """Return the width of a table without its first column, in characters, if no word is split.
 
-    Words of more than MOST_LETTERS letters, such as the addresses of licences, may be split.
+    Words of more than MOST_LETTERS characters, such as the URLs of licences, may be split.
     """
     columns = list(zip(*rows, strict=True))[1:]
     words = [[len(word) for cell in column for word in cell.split()] for column in columns]
@@ -63,5 +63,5 @@ def _least_width(rows: Sequence[Sequence[str]]) -> int:
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print a value as JSON."""
+    """Print `value` as JSON on stdout."""
     typer.echo(json.dumps(value, indent=1))

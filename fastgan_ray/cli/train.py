@@ -20,8 +20,8 @@ def train(
         Path | None,
         typer.Argument(
             metavar="[FOLDER]",
-            help="With --resume: the folder of the training. With --help-settings: a word that "
-            "the printed settings must contain.",
+            help="With --resume: the folder of the training to continue. With --help-settings: a "
+            "word that the printed settings must contain.",
         ),
     ] = None,
     config: Annotated[
@@ -40,8 +40,8 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Continue a training with its own configuration. --set may change only settings "
-            "that do not affect the training steps, e.g. train.total_kimg.",
+            help="Continue a training with its stored configuration. --set may change only "
+            "settings that do not affect the training steps, e.g. train.total_kimg.",
         ),
     ] = False,
     overwrite: Annotated[
@@ -51,9 +51,9 @@ def train(
         str | None,
         typer.Option(
             metavar="PATH",
-            help="Start from these weights: a checkpoint, the folder of a run, an exported folder "
-            "or a published .pth file. Replaces train.init_from; see also train.init_networks, "
-            "train.init_partial and train.freeze_d.",
+            help="Initial weights: a checkpoint, the folder of a run, an exported folder or a "
+            "published .pth file. Replaces the setting train.init_from. See also the settings "
+            "train.init_networks, train.init_partial and train.freeze_d.",
         ),
     ] = None,
     assignments: opt.Assignments = None,
@@ -61,9 +61,9 @@ def train(
     show: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also print this value of each evaluation, e.g. kid, precision_k5 or loss/d. "
-            "Can be repeated. To change the metric that chooses the best checkpoint, use --set "
-            "eval.metric."
+            help="Also print this number after each evaluation, e.g. kid, precision_k5 or loss/d. "
+            "You can repeat this option. To change the metric that chooses the best checkpoint, "
+            "use --set eval.metric=NAME."
         ),
     ] = None,
     wandb: opt.Wandb = "auto",
@@ -78,8 +78,8 @@ def train(
         typer.Option(
             "--help-settings",
             help="Print every setting with its meaning, default, range and unit, and exit. With a "
-            "word, e.g. --help-settings ema, print only settings whose name or meaning has the "
-            "word.",
+            "word, e.g. --help-settings ema, print only settings that contain the word in the name "
+            "or the meaning.",
         ),
     ] = False,
 ) -> None:
@@ -126,8 +126,8 @@ def _print_settings(word: str) -> None:
     settings = reference(word)
     if not settings:
         raise UserError(
-            f"--help-settings: no setting has {word} in its name or description; "
-            "without a word, all settings are printed"
+            f"--help-settings: no setting has {word} in its name or description; try another "
+            "word, or no word to print all settings"
         )
     for setting in settings:
         for line in as_lines(setting):
@@ -135,9 +135,9 @@ def _print_settings(word: str) -> None:
 
 
 def _check(run: RunConfig) -> None:
-    """Raise UserError if the device does not exist or the data cannot be used.
+    """Check the device, the initial weights and the data; print notes about them on stderr.
 
-    If the data are missing, only print a note on standard error.
+    Raise UserError if the device does not exist, or if the weights or the data cannot be used.
     """
     from fastgan_ray.cli.plan import require_usable_data
     from fastgan_ray.search.cost.plan import run_facts
@@ -160,12 +160,12 @@ def _folder(folder: Path | None, out: Path | None, resume: bool) -> Path:
 
     if folder is not None and not resume:
         raise UserError(
-            f"FOLDER ({folder}) can be given only with --resume; give the folder of a new training "
-            "with --out"
+            f"FOLDER ({folder}): can be given only with --resume; give the folder of a new "
+            "training with --out"
         )
     if folder is not None and out not in (None, folder):
         raise UserError(
-            "--out: cannot be used with --resume, because a training continues in its own "
-            f"folder ({folder})"
+            "--out: must not be another folder than FOLDER, because a resumed training continues "
+            f"in its own folder (got {out} and {folder})"
         )
     return folder or out or OUT

@@ -19,7 +19,8 @@ def tune(
     config: Annotated[
         Path,
         typer.Option(
-            help="Search file (YAML), or the name of a preset, e.g. demo (`fastgan-ray presets`)."
+            help="Search file (YAML), or the name of a preset, e.g. demo. `fastgan-ray presets` "
+            "lists the presets."
         ),
     ],
     data: opt.Data = None,
@@ -35,8 +36,8 @@ def tune(
         typer.Option(
             "--from",
             help="Folder of an earlier search, e.g. on other pictures or at a lower resolution. "
-            "The new search first tries the best configurations of the earlier one, and its "
-            "sampler learns from the earlier trials.",
+            "The new search first tries the best configurations of the earlier search. The sampler "
+            "of the new search also learns from the earlier trials.",
         ),
     ] = None,
     assignments: opt.Assignments = None,

@@ -16,9 +16,9 @@ from fastgan_ray.config.paths import require_writable
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 
-SEEDS_PER_WALK = 4  # if --seeds is not given
+SEEDS_PER_TILE = 4  # if --seeds is not given
 VIDEO = "Video to write: .gif, or .mp4 (needs pip install 'fastgan-ray\\[video]')."
-MOST_WALKS = 64
+MOST_TILES = 64
 
 
 def interpolate(
@@ -27,9 +27,9 @@ def interpolate(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Seeds through which the video moves, in this order, e.g. 0-3,9. With --grid, "
-            "each walk (a tile of the grid) gets an equal part of this list, in order.",
-            show_default=f"{SEEDS_PER_WALK} seeds for each walk, starting at seed 0",
+            help="Seeds whose pictures the video shows, in this order, e.g. 0-3,9. With --grid, "
+            "the list is divided into equal parts: one part for each tile of the grid.",
+            show_default=f"{SEEDS_PER_TILE} seeds for each tile, starting at seed 0",
         ),
     ] = None,
     frames: Annotated[
@@ -38,7 +38,9 @@ def interpolate(
     out: Annotated[Path, typer.Option(help=VIDEO)] = Path("walk.gif"),
     grid: Annotated[
         str,
-        typer.Option(metavar="COLUMNSxROWS", help="Show several walks side by side, e.g. 4x2."),
+        typer.Option(
+            metavar="COLUMNSxROWS", help="Show a grid of several interpolations, e.g. 4x2."
+        ),
     ] = "1x1",
     loop: Annotated[
         bool, typer.Option("--loop", help="Return to the first seed at the end of the video.")
@@ -47,15 +49,18 @@ def interpolate(
     truncation: Truncation = 1.0,
     which: opt.Which = "best",
 ) -> None:
-    """Write a video that moves from seed to seed (spherical interpolation of latents)."""
+    """Write a video that changes smoothly from the picture of each seed to the next.
+
+    The latents of the seeds are interpolated spherically.
+    """
     from fastgan_ray.latent.interpolate import side_by_side, walks
     from fastgan_ray.latent.sample import generate, latents
     from fastgan_ray.latent.video import video_writer
 
     columns, rows = _parse_grid(grid)
     count = columns * rows
-    numbers = list(range(SEEDS_PER_WALK * count)) if seeds is None else parse_seeds(seeds)
-    _require_stops(len(numbers), count, frames)
+    numbers = list(range(SEEDS_PER_TILE * count)) if seeds is None else parse_seeds(seeds)
+    _require_seeds(len(numbers), count, frames)
     write = video_writer(out)
     require_writable(out)
     generator, config = load_generator(context, checkpoint, which, truncation)
@@ -64,8 +69,8 @@ def interpolate(
     z_NZ = walks(stops_NZ, count, frames, loop)
     pictures = generate(generator, z_NZ, track=progress())
     write(side_by_side(pictures, count, columns, config.data.background), out, fps)
-    walked = f" of {counted(count, 'walk')}" if count > 1 else ""
-    print_line(f"wrote {frames} frames{walked} to {out}")
+    tiles = f" with {counted(count, 'tile')} each" if count > 1 else ""
+    print_line(f"wrote {frames} frames{tiles} to {out}")
 
 
 def evolve(
@@ -73,7 +78,7 @@ def evolve(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="Folder of a training, a trial or a search. For a search, show the best trial.",
+            help="Folder of a training, a trial or a search (which shows the best trial).",
         ),
     ],
     out: Annotated[Path, typer.Option(help=VIDEO)] = Path("evolution.gif"),
@@ -86,14 +91,14 @@ def evolve(
     width: Annotated[
         int,
         typer.Option(
-            min=64, max=4096, help="Largest width in pixels; wider grids are made smaller."
+            min=64, max=4096, help="Largest width in pixels. Wider frames are made smaller."
         ),
     ] = 1024,
     fps: Annotated[
-        int, typer.Option(min=1, max=50, help="Frames (evaluations of the training) per second.")
+        int, typer.Option(min=1, max=50, help="Frames per second. Each evaluation is one frame.")
     ] = 4,
 ) -> None:
-    """Write a video of a training, which shows the same samples at each evaluation."""
+    """Write a video of a training: each frame shows the same samples at the next evaluation."""
     from fastgan_ray.latent.evolution import film, find_grids
     from fastgan_ray.latent.video import video_writer
 
@@ -108,26 +113,26 @@ def evolve(
 def _parse_grid(grid: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", grid)
     columns, rows = (int(number) for number in match.groups()) if match else (0, 0)
-    if not 1 <= columns * rows <= MOST_WALKS:
+    if not 1 <= columns * rows <= MOST_TILES:
         raise UserError(
-            f"--grid: must be COLUMNSxROWS, e.g. 4x2, with at most {MOST_WALKS} walks (got {grid})"
+            f"--grid: must be COLUMNSxROWS, e.g. 4x2, with at most {MOST_TILES} tiles (got {grid})"
         )
     return columns, rows
 
 
-def _require_stops(seeds: int, count: int, frames: int) -> None:
-    """Raise UserError if the seeds cannot be divided equally among `count` walks.
+def _require_seeds(seeds: int, count: int, frames: int) -> None:
+    """Raise UserError if `seeds` seeds cannot be divided equally among `count` tiles.
 
-    Each walk needs at least 2 seeds, and at most as many as `frames`.
+    Each tile needs from 2 to `frames` seeds.
     """
     if count == 1 and not 2 <= seeds <= frames:
         raise UserError(
-            f"--seeds: there must be at least 2 seeds, and at most as many as "
-            f"--frames (got {counted(seeds, 'seed')}, {frames} frames)"
+            "--seeds: the number of seeds must be at least 2, and at most --frames (got "
+            f"{counted(seeds, 'seed')}, {frames} frames)"
         )
     if seeds % count or not 2 <= seeds // count <= frames:
         raise UserError(
-            f"--seeds: each of the {counted(count, 'walk')} of --grid needs the same number of "
-            f"seeds, at least 2 and at most as many as --frames (got {counted(seeds, 'seed')}, "
-            f"{frames} frames)"
+            f"--seeds: each of the {counted(count, 'tile')} of --grid needs the same number of "
+            "seeds. This number must be at least 2, and at most --frames (got "
+            f"{counted(seeds, 'seed')}, {frames} frames)"
         )

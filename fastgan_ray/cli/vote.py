@@ -22,8 +22,8 @@ def vote(
     add: Annotated[
         list[Path] | None,
         typer.Option(
-            help="File of votes, as the voting page saves it. The votes are added to the runs, and "
-            "the result is printed. Can be repeated."
+            help="File of votes that the voting page saved. The votes are added to the runs, and "
+            "the result is printed. You can repeat this option."
         ),
     ] = None,
     top: Annotated[
@@ -31,8 +31,8 @@ def vote(
         typer.Option(
             min=1,
             max=20,
-            help="Number of best trials to show from each search. If it is above 1, the published "
-            "default is added.",
+            help="Number of best trials to show from each search. If this number is above 1, the "
+            "published default is added.",
             show_default="4 for a single search, else 1",
         ),
     ] = None,
@@ -44,15 +44,15 @@ def vote(
         int,
         typer.Option(
             min=0,
-            help="Seed of the random choices: the order of the pairs, the sides and the latents.",
+            help="Seed for the random order of the pairs, and for the random sides and latents.",
         ),
     ] = 0,
     data: Annotated[
         str | None,
         typer.Option(
-            help="Training pictures for the control pairs. In these pairs, real pictures are "
-            "compared with generated ones.",
-            show_default="those of the first run",
+            help="Training pictures for the control pairs. A control pair shows real pictures and "
+            "generated pictures.",
+            show_default="the training pictures of the first run",
         ),
     ] = None,
     show: Annotated[
@@ -61,9 +61,9 @@ def vote(
 ) -> None:
     """Compare generators by eye: write a voting page, and count your votes.
 
-    The page shows pairs of pictures without the names of their generators. It is a single file
-    without links to other files. It saves your votes as a file. --add adds this file to the runs,
-    and then `report` and `compare` also show the result.
+    The voting page is a single HTML file. It shows pairs of pictures without the names of the
+    generators, and saves your votes to a file. Use --add to add this file to the runs. Then
+    `report` and `compare` also show the result.
     """
     if add:
         _add(runs, add)
@@ -73,9 +73,9 @@ def vote(
     path = _write_page(runs, top, pairs, pictures, seed, data)
     print_line(f"wrote a page with {pairs} pairs to {path}")
     names = " ".join(map(str, runs))
-    print_line(f"The page saves a file of votes. To add it: fastgan-ray vote {names} --add FILE")
+    print_line(f"The page saves your votes to a file. Add it: fastgan-ray vote {names} --add FILE")
     if show and not webbrowser.open(path.resolve().as_uri()):
-        print_line("No browser was found: open the page on a machine that has one.")
+        print_line("No browser was found. Open the page on a machine that has a browser.")
 
 
 def _write_page(

@@ -26,7 +26,7 @@ def wandb_report(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the content as JSON and exit.")
+        bool, typer.Option("--dry-run", help="Print the content of the report as JSON and exit.")
     ] = False,
 ) -> None:
     """Create a Weights & Biases report of a search or an ablation.

@@ -34,17 +34,21 @@ def weights_list(as_json: AsJson = False) -> None:
     print_table(["name", "MB", "for", "state"], rows, right=[1])
     for file in files:  # outside the table, which would break long addresses
         print_line(f"{file['name']}: {file['path'] or file['url']}")
-    print_line(f"{EMBEDDED}: part of an installed package")
+    print_line(f"{EMBEDDED}: inside an installed Python package")
 
 
 @weights_app.command("fetch")
 def weights_fetch(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Names from `weights list`.", show_default="all"),
+        typer.Argument(
+            metavar="NAME",
+            help="Names from `fastgan-ray weights list`.",
+            show_default="all weight files",
+        ),
     ] = None,
 ) -> None:
-    """Download weight files into the cache and check their SHA-256."""
+    """Download weight files to the cache, and check their SHA-256 hashes."""
     from fastgan_ray.metrics.weight_files import fetch_weights
 
     for path in fetch_weights(names or []):
@@ -55,10 +59,10 @@ def weights_fetch(
 def weights_add(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="Downloaded weight files, under any name."),
+        typer.Argument(metavar="FILE", help="Downloaded weight files. They may have any name."),
     ],
 ) -> None:
-    """Add downloaded weight files to the cache; files are recognised by their SHA-256."""
+    """Add downloaded weight files to the cache; their SHA-256 hashes identify them."""
     from fastgan_ray.metrics.weight_files import add_weights
 
     for path in add_weights(files):
