@@ -38,7 +38,7 @@ def float32_arithmetic(tf32: bool, benchmark: bool = False) -> Iterator[None]:
 
 
 def ieee_float32() -> AbstractContextManager[None]:
-    """Within this context, make all float32 operations follow IEEE 754 (no TF32)."""
+    """Return a context in which all float32 operations follow IEEE 754 (no TF32)."""
     return float32_arithmetic(tf32=False)
 
 

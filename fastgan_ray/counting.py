@@ -23,8 +23,7 @@ def plural(noun: str) -> str:
 def minutes_text(seconds: float) -> str:
     """Return an approximate time: "less than a minute", "about 1 minute", "about 12 minutes".
 
-    `seconds` may be negative, if the time was estimated too short; the result is then the same as
-    for 0.
+    If `seconds` is negative, the result is "less than a minute".
     """
     minutes = round(seconds / 60)
     return f"about {counted(minutes, 'minute')}" if minutes > 0 else "less than a minute"

@@ -15,9 +15,9 @@ from torch import Tensor
 
 
 class PeerFailedError(RuntimeError):
-    """An error because another process of the group has failed or ended.
+    """The error in a process if another process of the group has failed or ended.
 
-    The process that failed reports the reason.
+    The other process reports the reason.
     """
 
 
@@ -35,7 +35,7 @@ class Group:
         return rows.chunk(self.size, dim)[self.rank]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Concatenate the rows of all processes by rank; the result is differentiable."""
+        """Concatenate the rows of all processes, in order of rank; the result is differentiable."""
         return rows
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
@@ -65,9 +65,9 @@ class TorchGroup(Group):
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Concatenate the rows of all processes by rank; the result is differentiable.
+        """Concatenate the rows of all processes, in order of rank; the result is differentiable.
 
-        All processes must have the same number of rows.
+        Each process must pass the same number of rows.
         """
         if self.size == 1:
             return rows
@@ -121,14 +121,17 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, tensor: Tensor) -> Tensor:
-        """Return the sum of `tensor` over the processes; the shape may be any shape."""
+        """Return the sum of `tensor` (of any shape) over all processes."""
         total = tensor.clone(memory_format=torch.contiguous_format)
         _all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
-        """Return the sum of the gradients, which is differentiable (for gradient penalties)."""
+        """Return the sum of `gradient` over all processes.
+
+        The sum is differentiable, because gradient penalties need second derivatives.
+        """
         return _sum(gradient)
 
 

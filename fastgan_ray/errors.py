@@ -10,18 +10,18 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """An error in the user's input; commands print the message and exit with status 2.
+    """The error for wrong input of the user; commands print the message and exit with status 2.
 
     The message says what is wrong, where it is, what is allowed, what the value is, and what to do.
     """
 
 
 class DivergedError(Exception):
-    """An error because a loss, a feature or a metric is not finite; the message names it."""
+    """The error for a loss, a feature or a metric that is not finite; the message names it."""
 
 
 class InterruptedRunError(Exception):
-    """An exception because the user stopped a training, a search or an ablation before its end.
+    """The exception for a training, a search or an ablation that was stopped before its end.
 
     Commands print how to resume the run. They exit with `status`, which is 128 + the number of the
     signal, e.g. 130 for Ctrl-C.
@@ -33,7 +33,7 @@ class InterruptedRunError(Exception):
 
 
 class FailedRunError(Exception):
-    """An error because a search, an ablation or a confirmation has failed.
+    """The error for a search, an ablation or a confirmation that has failed.
 
     Either no training has a metric value, or several trainings in a row failed for the same reason.
     Commands print the message, which gives the reason, and exit with status 1.
@@ -41,7 +41,7 @@ class FailedRunError(Exception):
 
 
 def full_disk(error: BaseException | None) -> str:
-    """Return the operating system's message if `error` or its cause is a full disk; else "".
+    """Return the operating system's message if a full disk caused `error`; else "".
 
     A full quota or the file-size limit also counts as a full disk.
     """

@@ -22,14 +22,14 @@ CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)
 
 @contextlib.contextmanager
 def atomic(path: Path, shared: bool = False) -> Iterator[Path]:
-    """Yield the path for a draft file or folder; at the end, rename the draft to `path`.
+    """Yield a path where the caller writes a draft file or folder; then rename it to `path`.
 
-    The draft is next to `path`, and is flushed to disk before it is renamed. So `path` never has
-    incomplete content, even if the machine crashes. A file is replaced in one step. A folder is
-    replaced in two steps. After a crash between these steps, `path` is missing, but the old and the
-    new folder exist next to it. If an exception occurs, the draft is removed. If `shared` is True,
-    several processes may write `path` at the same time: each process has its own draft, and the
-    draft that is renamed last remains.
+    The draft is flushed to disk before it is renamed. So `path` never has incomplete content, even
+    if the machine crashes. A file is replaced in one step. A folder is replaced in two steps: after
+    a crash between these steps, `path` is missing, but the old and the new folder exist next to it.
+    If an exception occurs, the draft is removed. If `shared` is True, several processes may write
+    `path` at the same time. Each process then has its own draft, and the last renamed draft
+    remains.
     """
     if shared:
         _remove_stale_drafts(path.parent)

@@ -14,7 +14,7 @@ CLOSED = (errno.EPIPE, errno.EIO)  # the reader of the pipe has ended, or the te
 
 @contextlib.contextmanager
 def output_may_close() -> Iterator[None]:
-    """Within this context, discard output after the reader of stdout or stderr has closed it.
+    """Within this context, discard output if the reader of stdout or stderr has ended.
 
     Otherwise, the next output would raise an exception. This could stop a search after hours, or
     let a successful command end with an error.
@@ -30,7 +30,7 @@ def output_may_close() -> Iterator[None]:
 
 
 class ClosableStream:
-    """A wrapper of a text stream that discards text after the reader has closed the stream."""
+    """A wrapper of a text stream that discards text if the reader of the stream has ended."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

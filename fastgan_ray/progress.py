@@ -1,4 +1,4 @@
-"""Show the progress of long loops: a `Track` function yields items and counts them."""
+"""Show the progress of long loops with functions that yield the items (see `Track`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Track(Protocol):
 
 
 def silently(items: Sequence[_Item], label: str) -> Iterator[_Item]:
-    """Return an iterator over `items` without a display of the progress; a `Track`."""
+    """Return an iterator over `items`, and show no progress."""
     return iter(items)
 
 

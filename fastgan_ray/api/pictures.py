@@ -31,10 +31,10 @@ _NEEDED = (
 def data_path(data: Data) -> str:
     """Return a path or a name for the setting `data.path`; write pictures in memory to the cache.
 
-    The path depends only on the pictures, so a resumed run finds them in the cache. A list of PIL
-    pictures becomes a folder of PNG files, which may have different sizes. An array must be uint8
-    with the shape (N, H, W, C), (N, C, H, W) or (N, H, W), where C is 1, 3 or 4, and N at least 2.
-    Raise UserError for any other `data`.
+    The path in the cache depends only on the pictures, so a resumed run finds them again. A list of
+    PIL pictures becomes a folder of PNG files; the pictures may have different sizes. An array must
+    be uint8 with the shape (N, H, W, C), (N, C, H, W) or (N, H, W), where C is 1, 3 or 4, and N at
+    least 2. Raise UserError for any other `data`.
     """
     if isinstance(data, str | Path):
         return str(data)

@@ -33,8 +33,8 @@ class Best:
     arm, or the settings of a training that differ from the published defaults. `value` is the value
     of the run's metric. For an arm, `value` is the mean over seeds, or None if the ablation has
     several data sets. `kimg` is the number of real images, in thousands, that the discriminator had
-    seen at the best checkpoint, or None if unknown. `folder` has this checkpoint and at least one
-    grid of samples.
+    seen at the best checkpoint, or None if unknown. `folder` contains the checkpoint and at least
+    one grid of samples.
     """
 
     name: str
@@ -87,7 +87,10 @@ class Results:
 
     @functools.cached_property
     def rows(self) -> DataFrame:
-        """A data frame with a row for each evaluation of each trial, with all its numbers."""
+        """A data frame with a row for each evaluation of each trial.
+
+        The columns are the trial's name and everything that evaluations record, e.g. metrics.
+        """
         return _frame(
             {"trial": trial["trial_id"], **row}
             for trial in self._run["trials"]
@@ -114,10 +117,10 @@ class Results:
         )
 
     def generator(self, device: str = "auto", which: Which = "best") -> Generator:
-        """Load the generator of the best trial.
+        """Load the generator of `best`: the best trial, the best arm, or the training.
 
-        `device` is auto, cpu, cuda or mps. `which` chooses the best or the last checkpoint of the
-        trial. Raise UserError if no trial has a metric value yet.
+        `device` is auto, cpu, cuda or mps. `which` chooses the best or the last checkpoint. Raise
+        UserError if no trial has a metric value yet.
         """
         from fastgan_ray.latent.generator import Generator
 
@@ -156,9 +159,9 @@ def _best_of_search(run: Run, folder: Path) -> Best | None:
 
 
 def _best_of_ablation(run: Run, folder: Path) -> Best | None:
-    """Return the arm with the best mean difference from the baseline, or None without metrics.
+    """Return the arm with the best mean difference from the baseline.
 
-    The difference of the baseline is 0.
+    The difference of the baseline itself is 0. Return None if no arm has all its metric values.
     """
     account = run["account"] or {"arms": []}
     sign = 1 if run["metric"]["goal"] == "minimize" else -1

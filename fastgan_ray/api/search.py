@@ -43,9 +43,9 @@ def run_search(
     nothing is printed. All other arguments have the names and meanings of the options of
     `fastgan-ray tune`.
 
-    Raise UserError before the first trial if an argument is not valid, FailedRunError if no trial
-    has a value, and InterruptedRunError after Ctrl-C. After Ctrl-C, a call with `resume=True`
-    continues the search.
+    Raise UserError before the first trial if an argument is not valid, FailedRunError if the search
+    fails, and InterruptedRunError after Ctrl-C. After Ctrl-C, a call with `resume=True` continues
+    the search.
     """
     from fastgan_ray.api.options import tune_options
     from fastgan_ray.api.results import read_results

@@ -69,5 +69,5 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 
 def without_lines(error: UserError) -> UserError:
-    """Return a copy of `error` without the line numbers, for a mapping, which has no lines."""
+    """Remove the line numbers from the message of `error`, because a mapping has no lines."""
     return UserError(re.sub(r"^config:\d+: ", "config: ", str(error), flags=re.MULTILINE))

@@ -97,8 +97,8 @@ def training_config(
 ) -> RunConfig:
     """Return the configuration of a training: `config`, changed by `overrides` {dotted key: value}.
 
-    If `config` is None, use the configuration of the checkpoint `start` in its place. If `start` is
-    also None, use the published default. Raise UserError if the result is not valid.
+    If `config` is None, use the configuration of the checkpoint `start`. If `start` is also None,
+    use the published default. Raise UserError if the result is not valid.
     """
     if isinstance(config, str | Path):
         return override(load_run_config(config), overrides)

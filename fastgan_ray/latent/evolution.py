@@ -24,10 +24,10 @@ _WHAT_TO_GIVE = "give the folder of a training or a trial with at least 2 evalua
 def find_grids(path: Path) -> list[Path]:
     """List the sample grids of a training, oldest first: one PNG file for each evaluation.
 
-    The name of a PNG is the number of training images until this evaluation. `path` is the folder
-    of a training or a trial, or a checkpoint in such a folder. If `path` is the folder of a search,
-    or the folder `best` in it, the grids of the best trial are listed. Raise UserError if there
-    are fewer than 2 grids.
+    The name of a PNG file is the number of training images before the evaluation. `path` is the
+    folder of a training or a trial, or a checkpoint in such a folder. If `path` is the folder of a
+    search, or the folder `best` in it, the grids of the best trial are listed. Raise UserError if
+    there are fewer than 2 grids.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; {_WHAT_TO_GIVE}")

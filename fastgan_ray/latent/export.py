@@ -55,8 +55,8 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
     """Write a generator to `out` in the format `name`, a key of FORMATS.
 
     `path` is a checkpoint or the folder of a run. For a run, `which` chooses the best or the last
-    checkpoint. The function draws the pictures of three seeds with the checkpoint and with the
-    export. It returns the largest difference between two pixels (pixel values are in [-1, 1]).
+    checkpoint. To check the export, draw the pictures of three seeds with the checkpoint and with
+    the export. Return the largest difference between corresponding pixels, which are in [-1, 1].
     Raise UserError if the format does not support this generator, if a package is missing, or if
     the difference is above TOLERANCE.
     """
@@ -72,7 +72,7 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
     if not difference <= TOLERANCE:
         raise UserError(
             f"{out}: do not use this file, because it draws other pictures than the checkpoint. "
-            f"Pixel values (from -1 to 1) may differ by {TOLERANCE} (got {difference:.2g})"
+            f"Pixel values (from -1 to 1) may differ by at most {TOLERANCE} (got {difference:.2g})"
         )
     return difference
 

@@ -135,7 +135,7 @@ class Generator(nn.Module):
 
 @contextlib.contextmanager
 def _evaluated(network: nn.Module) -> Iterator[None]:
-    """Within this context, put `network` in eval mode, so that a picture depends on one latent."""
+    """Within this context, put `network` in eval mode: pictures do not affect each other."""
     training = network.training
     network.eval()
     try:

@@ -96,8 +96,8 @@ def save_inversions(
 ) -> None:
     """Write latents.safetensors and grid.png to `folder`.
 
-    Both arguments map picture names to values. latents.safetensors maps each picture name to a
-    latent. grid.png shows each picture next to its reproduction.
+    `pictures` and `inversions` have the picture names as keys. latents.safetensors maps each name
+    to a latent. grid.png shows each picture next to its reproduction.
     """
     latents = {name: inversion.latent for name, inversion in inversions.items()}
     save_file(latents, folder / "latents.safetensors")

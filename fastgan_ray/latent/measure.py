@@ -157,7 +157,7 @@ def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[st
 def measure(candidate: Candidate, track: Track = silently) -> dict[str, float]:
     """Measure all metrics of a generator; return {metric name: value}.
 
-    The number of CPU threads is the setting of the generator's training.
+    The number of CPU threads is the same as in the generator's training.
     """
     generator, config, extractor = candidate.generator, candidate.config, candidate.extractor
     generator.to(extractor.device)

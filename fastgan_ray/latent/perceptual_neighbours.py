@@ -83,7 +83,7 @@ def nearest_pictures(
 
 
 def _parts(queries: list[Tensor], embed: Embedding) -> Iterator[list[Tensor]]:
-    """Split pictures into batches; the embedding vectors of a batch fit into _QUERY_BYTES."""
+    """Split pictures into batches; the embedding vectors of a batch need at most _QUERY_BYTES."""
     length = embed(_compared(queries[0][None])).shape[1]
     size = max(1, _QUERY_BYTES // (4 * length))
     for start in range(0, len(queries), size):
@@ -100,8 +100,8 @@ def _distances(
 ) -> Array:
     """Return the distances (Q, V, N) from the pictures `queries_QCHW` to N training pictures.
 
-    `picture` returns the training picture with a given index. V is 1; if `mirrored` is True, V is 2
-    for the training picture and its mirror image.
+    `picture` returns the training picture with a given index. V is 2 if `mirrored` is True (for the
+    training picture and its mirror image), else 1.
     """
     vectors = torch.cat([embed(_compared(part)) for part in torch.split(queries_QCHW, _BATCH)])
     views = (False, True) if mirrored else (False,)

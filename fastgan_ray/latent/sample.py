@@ -23,8 +23,8 @@ def require_truncation(generator: nn.Module, truncation: float) -> None:
     """Raise UserError if `generator` is a StyleGAN2 and `truncation` is not 1."""
     if truncation != 1 and isinstance(generator, StyleGan2Generator):
         raise UserError(
-            "truncation must be 1 for model.architecture stylegan2, because it normalises the "
-            f"length of latents (got {truncation:g})"
+            "truncation must be 1 for model.architecture stylegan2, because this architecture "
+            f"ignores the length of a latent (got {truncation:g})"
         )
 
 

@@ -18,8 +18,9 @@ Writer = Callable[[Iterator[Frame], Path, int], None]
 def video_writer(path: Path) -> Writer:
     """Return a function that writes videos in the format of the suffix of `path`.
 
-    Its arguments are the frames (uint8 (H, W, 3), RGB), a path and the frames per second. Raise
-    UserError if the suffix is not .gif or .mp4, or if a package is not installed.
+    The arguments of this function are the frames (uint8 (H, W, 3), RGB), a path, and the number of
+    frames per second. Raise UserError if the suffix of `path` is not .gif or .mp4, or if a package
+    is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
