@@ -295,20 +295,27 @@ def _shuffled_average(contents: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_drop, "g does not have the published form: feat_64.1.weight_orig is missing"),
-        (_drop_first, "g has no init.init.0.weight_orig"),
-        (_add, "d does not have the published form: attention.weight is unknown"),
-        (_reshape, "rf_small.weight_orig must be (1, 32, 4, 4) (got (1, 30, 4, 4))"),
+        (_drop, "g does not fit the published FastGAN: feat_64.1.weight_orig is missing"),
+        (_drop_first, "g has no tensor init.init.0.weight_orig"),
+        (_add, "d does not fit the published FastGAN: attention.weight is unknown"),
+        (_reshape, "rf_small.weight_orig must have shape (1, 32, 4, 4) (got (1, 30, 4, 4))"),
         (_flatten, "rf_big.0.weight_orig must have 4 dimensions (got shape (128,))"),
-        (_odd_width, "32 * ngf channels and the discriminator's head 16 * ndf (got 250 and 128)"),
+        (
+            _odd_width,
+            "a multiple of 32, and those of the discriminator's head a multiple of 16 "
+            "(got 250 and 128)",
+        ),
         (_too_wide, "the sizes of its networks are not supported: ndf: must be at most 1024 (got "),
-        (_no_discriminator, 'it must have the keys "g" and "d" (got [\'g\'])'),
+        (_no_discriminator, 'it must be a dict with the keys "g" and "d" (got [\'g\'])'),
         (_no_tensors, "g must be a state dict"),
-        (_short_average, "g_ema must list the generator's 44 parameters (got 1)"),
+        (
+            _short_average,
+            "g_ema must have 44 tensors, one for each parameter of the generator (got 1)",
+        ),
         (_wrong_average, "g_ema must be a list of tensors (got dict)"),
         (
             _shuffled_average,
-            "g_ema does not have the published form: init.init.0.weight_orig must be",
+            "g_ema does not fit the published FastGAN: init.init.0.weight_orig must have shape",
         ),
     ],
 )

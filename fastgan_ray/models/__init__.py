@@ -1,4 +1,7 @@
-"""Build the networks of FastGAN, DCGAN (a baseline), SNGAN and StyleGAN2 (used with Re-GAN)."""
+"""Build the generator and the discriminator of FastGAN, DCGAN, SNGAN and StyleGAN2.
+
+DCGAN is a baseline. SNGAN and StyleGAN2 are the networks of the experiments with Re-GAN.
+"""
 
 from fastgan_ray.models.architectures import ARCHITECTURES, build_discriminator, build_generator
 from fastgan_ray.models.base import AnyDiscriminator, AnyGenerator

@@ -22,18 +22,19 @@ Setting = str | float | bool | list[int] | None
 
 
 class Architecture(NamedTuple):
-    """The name of an architecture, and the two functions that build its networks.
+    """The published name of an architecture, and the functions that build its two networks.
 
-    Both functions take the settings, a random number generator on the CPU that draws the weights,
-    and the number of channels of a picture.
+    The arguments of both functions are: the section `model` of the settings, a random number
+    generator on the CPU that draws the weights, and the number of channels of a picture.
     """
 
     title: str
     """The networks' published name."""
     generator: Callable[[ModelConfig, torch.Generator, int], AnyGenerator]
-    """Builds a network that maps latents (B, nz), and a random number generator for noise (or
-    None), to pictures (full, small)."""
+    """Builds G. G maps latents (B, nz), and a random number generator for noise (or None), to
+    full-size pictures and small pictures."""
     discriminator: Callable[[ModelConfig, torch.Generator, int], AnyDiscriminator]
+    """Builds D."""
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -49,8 +50,8 @@ def build_generator(
 ) -> AnyGenerator:
     """Build a newly initialised generator on the CPU, in training mode.
 
-    `rng` (on the CPU) draws the weights; if it is None, a random number generator with seed 0 does.
-    Pictures have 1, 3 or 4 channels (`data.mode`).
+    `rng` (on the CPU) draws the weights. If it is None, a random number generator with seed 0 draws
+    them. `picture_channels` is 1, 3 or 4, see `data.mode`.
     """
     rng = rng or torch.Generator().manual_seed(0)
     return ARCHITECTURES[config.architecture].generator(config, rng, picture_channels)
@@ -59,7 +60,10 @@ def build_generator(
 def build_discriminator(
     config: ModelConfig, rng: torch.Generator | None = None, picture_channels: int = 3
 ) -> AnyDiscriminator:
-    """Build a newly initialised discriminator; arguments are as in `build_generator`."""
+    """Build a newly initialised discriminator on the CPU, in training mode.
+
+    The arguments have the same meaning as in `build_generator`.
+    """
     rng = rng or torch.Generator().manual_seed(0)
     if config.projects:
         return ProjectedDiscriminator(config, rng, picture_channels)
@@ -67,7 +71,10 @@ def build_discriminator(
 
 
 def picture_channels(mode: Mode) -> int:
-    """Return the number of channels of a picture; raise ValueError for an unknown mode."""
+    """Return the number of channels of a picture with this `data.mode`.
+
+    Raises ValueError if the mode is unknown.
+    """
     if mode not in CHANNELS:
         raise ValueError(f"mode must be one of {', '.join(CHANNELS)} (got {mode})")
     return CHANNELS[mode]

@@ -1,4 +1,7 @@
-"""Define the interfaces through which the trainer uses the networks of any architecture."""
+"""Define the base classes of generators and discriminators.
+
+The trainer uses only their methods, so it works with the networks of any architecture.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +25,21 @@ EMBEDDING = 128
 
 
 class AnyGenerator(nn.Module, ABC):
-    """A generator: it makes pictures at two sizes from latents (B, nz)."""
+    """The base class of generators, which map latents (B, nz) to pictures at two sizes."""
 
     @abstractmethod
     def feature_layers(self) -> list[nn.Module]:
-        """List the layers whose outputs (B, C, H, W) MixDL compares, those nearest to z first."""
+        """List the layers whose outputs (B, C, H, W) MixDL compares, smallest maps first."""
 
 
 class AnyDiscriminator(nn.Module, ABC):
-    """A discriminator, with optional decoders and heads for extra tasks.
+    """The base class of discriminators, with optional heads for extra tasks.
 
-    The heads see the trunk's features: `projection` computes embeddings for the contrastive loss,
-    `predictor` predicts an augmentation for AugSelf-GAN, and `mixdl_projection` computes embeddings
-    for MixDL. They are None unless a task needs them. `instance_heads` computes embeddings for
-    InsGen and FakeCLR, with a head for each kind of pictures, "fake" and "real"; without these
-    tasks, it is empty.
+    The input of each head is the trunk's features. `projection` computes embeddings for the
+    contrastive loss. `predictor` predicts the parameters of an augmentation for AugSelf-GAN.
+    `mixdl_projection` computes embeddings for MixDL. Each of these is None if its task is off.
+    `instance_heads` computes embeddings for InsGen ("fake" and "real") or FakeCLR ("fake"). It has
+    a head for each of these kinds of pictures, and is empty without these tasks.
     """
 
     blocks: nn.ModuleList
@@ -57,7 +60,10 @@ class AnyDiscriminator(nn.Module, ABC):
         self._kept_maps: list[Tensor] | None = None
 
     def add_heads(self, config: ModelConfig, make: LayerFactory, channels: int) -> None:
-        """Build the heads of extra tasks; `channels` are those of the trunk's features."""
+        """Build the heads of the enabled extra tasks.
+
+        `channels` is the number of channels of the trunk's features.
+        """
         self.projection = projection(make, channels) if config.task == "contrastive" else None
         self.predictor = predictor(make, channels) if config.task == "augself" else None
         self.mixdl_projection = linear_projection(make, channels) if config.d_mixdl else None
@@ -72,41 +78,46 @@ class AnyDiscriminator(nn.Module, ABC):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the logits (B, L) of pictures in [-1, 1], and each decoder's reconstruction.
+        """Compute logits (B, L), and reconstructions {name of the decoder: pictures}.
 
-        `full` is (B, C, H, W), `small` is (B, C, h, w), (h, w) = `small_size(config)`, C is 1, 3 or
-        4. If `part` is None, nothing is reconstructed. Otherwise all decoders reconstruct; the
-        decoder "part" reconstructs the part of the picture that `crop_part` crops for `part`.
-        `rng`, on the pictures' device, draws the masks of dropout; if it is None, there is no
-        dropout.
+        `full` (B, C, H, W) and `small` (B, C, h, w) are the same pictures at two sizes, with values
+        in [-1, 1]; C is 1, 3 or 4, and (h, w) is `small_size(config)`. If `part` is None, nothing
+        is reconstructed. Otherwise, all decoders reconstruct; the decoder "part" reconstructs
+        `crop_part(full, part)`. `rng`, on the pictures' device, draws the dropout masks. If it is
+        None, there is no dropout.
         """
 
     @abstractmethod
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the features before the logits: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
+        """Compute D's last features, from pictures: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
-        """List the blocks, starting at the picture; each block is a list of its modules.
+        """List D's blocks from the picture to the logits; each block is a list of its modules.
 
-        There are `ModelConfig.d_blocks` blocks. The heads, decoders and projection belong to no
-        block.
+        There are `ModelConfig.d_blocks` blocks. Heads and decoders are not part of any block.
         """
         return [[block] for block in self.blocks]
 
     def drawing(self, rng: torch.Generator | None) -> contextlib.AbstractContextManager[None]:
-        """Let CHAIN's layers draw with `rng` inside a context; without them, do nothing."""
+        """Return a context in which CHAIN's normalisation layers draw random numbers with `rng`.
+
+        If D has no such layers, the context has no effect.
+        """
         return self.chain.drawing(rng) if self.chain is not None else contextlib.nullcontext()
 
     def collecting(self) -> contextlib.AbstractContextManager[list[Tensor]]:
-        """Collect the penalties of CHAIN's layers inside a context; without them, collect none."""
+        """Return a context that collects the penalties of CHAIN's normalisation layers in a list.
+
+        If D has no such layers, the list stays empty.
+        """
         return self.chain.collecting() if self.chain is not None else contextlib.nullcontext([])
 
     @contextlib.contextmanager
     def keeping_features(self) -> Iterator[list[Tensor]]:
-        """Collect the features that `trunk` would return for each forward pass inside a context.
+        """Yield a list that gets the trunk's features of each forward pass in the `with` block.
 
         AugSelf-GAN, InsGen and FakeCLR use these features instead of computing them again. Without
-        these tasks, nothing is collected.
+        these tasks, the list stays empty.
         """
         kept: list[Tensor] = []
         is_used = self.predictor is not None or len(self.instance_heads) > 0
@@ -118,10 +129,11 @@ class AnyDiscriminator(nn.Module, ABC):
 
     @contextlib.contextmanager
     def keeping_maps(self, keeps: bool) -> Iterator[list[Tensor]]:
-        """Collect the maps of 8, 16 and 32 px of the first pictures that D judges in a context.
+        """Yield a list that gets D's feature maps of the first forward pass in the `with` block.
 
-        The maps (B, C, side, side) have no gradient; FreGAN's alignment needs them. They are
-        collected only if `keeps`, and only by FastGAN's discriminator.
+        FreGAN's alignment needs these maps. They have 8, 16 and 32 px, the shape (B, C, side, side)
+        if pictures are square, and no gradient. The list stays empty if `keeps` is False, or if D
+        is not FastGAN's discriminator.
         """
         kept: list[Tensor] = []
         self._kept_maps = kept if keeps else None
@@ -131,10 +143,10 @@ class AnyDiscriminator(nn.Module, ABC):
             self._kept_maps = None
 
     def predict_augmentation(self, augmented: Tensor, plain: Tensor) -> Tensor:
-        """Predict with which random numbers pictures were augmented: (B, PREDICTED_COUNT).
+        """Predict the random numbers of an augmentation (`PREDICTED`): (B, PREDICTED_COUNT).
 
-        The arguments are the trunk's features (B, K, h, w) of the augmented pictures and of the
-        pictures before the augmentation. The head sees only their difference (Hou et al. 2023).
+        `augmented` and `plain` are the trunk's features (B, K, h, w) of the pictures after and
+        before the augmentation. The head sees only their difference (Hou et al. 2023).
         """
         assert self.predictor is not None
         with torch.autocast(augmented.device.type, enabled=False):
@@ -144,34 +156,38 @@ class AnyDiscriminator(nn.Module, ABC):
         return predicted
 
     def embed_instances(self, features: Tensor, kind: str) -> Tensor:
-        """Embed the trunk's features (B, K, h, w) for InsGen and FakeCLR: (B, 128), of length 1.
+        """Return the embeddings (B, 128), of length 1, that InsGen and FakeCLR compare.
 
-        `kind` is the kind of the pictures, "fake" or "real".
+        `features` are the trunk's features (B, K, h, w). `kind` of the pictures is "fake" or
+        "real".
         """
         with torch.autocast(features.device.type, enabled=False):
             return F.normalize(self.instance_heads[kind](at_least_float32(features)), dim=1)
 
     def embed(self, full: Tensor) -> Tensor:
-        """Embed pictures (B, C, H, W) for the contrastive loss; return embeddings (B, 128)."""
+        """Return the embeddings (B, 128) of pictures (B, C, H, W) for the contrastive loss."""
         assert self.projection is not None
         embedding_BK: Tensor = self.projection(self.trunk(full))
         return embedding_BK
 
     def project(self, full: Tensor) -> Tensor:
-        """Embed pictures (B, C, H, W) for MixDL; return embeddings (B, 128)."""
+        """Return the embeddings (B, 128) of pictures (B, C, H, W) for MixDL."""
         assert self.mixdl_projection is not None
         embedding_BK: Tensor = self.mixdl_projection(self.trunk(full))
         return embedding_BK
 
     def _keep(self, features: Tensor) -> Tensor:
-        """Return the trunk's features, and keep them inside the context `keeping_features`."""
+        """Return `features`; within the context `keeping_features`, append them to its list."""
         if self._kept is not None:
             self._kept.append(features)
         return features
 
 
 def projection(make: LayerFactory, channels: int) -> nn.Sequential:
-    """Build the two layers from the trunk's features to the embedding of the contrastive loss."""
+    """Build the two-layer head that computes the embedding for the contrastive loss.
+
+    `channels` is the number of channels of the trunk's features.
+    """
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
         make.conv(channels, channels, 1),
@@ -182,9 +198,9 @@ def projection(make: LayerFactory, channels: int) -> nn.Sequential:
 
 
 def predictor(make: LayerFactory, channels: int) -> nn.Sequential:
-    """Build the layer from the trunk's features to the numbers of an augmentation (`PREDICTED`).
+    """Build the linear head that predicts the random numbers of an augmentation (`PREDICTED`).
 
-    The layer has no spectral normalisation, because its output must reach the scale of the numbers.
+    The head has no spectral normalisation, which would limit the range of its output.
     """
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), make.linear(channels, PREDICTED_COUNT)
@@ -192,9 +208,9 @@ def predictor(make: LayerFactory, channels: int) -> nn.Sequential:
 
 
 def instance_head(make: LayerFactory, channels: int) -> nn.Sequential:
-    """Build the layers from the trunk's features to the embedding of InsGen and FakeCLR.
+    """Build the two-layer head that computes the embedding for InsGen and FakeCLR.
 
-    They have no spectral normalisation, because the embedding is scaled to the length 1 anyway.
+    It has no spectral normalisation, because the embedding is scaled to the length 1 anyway.
     """
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
@@ -206,6 +222,6 @@ def instance_head(make: LayerFactory, channels: int) -> nn.Sequential:
 
 
 def linear_projection(make: LayerFactory, channels: int) -> nn.Sequential:
-    """Build the layer from the mean of the trunk's features to the embedding of MixDL."""
+    """Build the linear head that computes the embedding for MixDL from the mean of the features."""
     pool = nn.AdaptiveAvgPool2d(1)
     return nn.Sequential(pool, make.conv(channels, EMBEDDING, 1), nn.Flatten())

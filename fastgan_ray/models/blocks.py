@@ -25,10 +25,10 @@ _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class LayerFactory:
-    """A factory of initialised layers.
+    """A factory of layers whose initial weights are drawn by `rng` (on the CPU).
 
-    `rng` (on the CPU) draws all weights; the global random number generator is not used. If
-    `d_norm` names the normalisation of D (see `discriminator_norms`).
+    If `spectral`, convolutions are spectrally normalised. `d_norm` is the kind of D's normalisation
+    layers (see `discriminator_norms`). `slope` is the slope of D's LeakyReLU for negative values.
     """
 
     def __init__(
@@ -45,27 +45,27 @@ class LayerFactory:
     def conv(
         self, c_in: int, c_out: int, kernel: int, stride: int = 1, padding: int = 0
     ) -> nn.Conv2d:
-        """Return a convolution: weights N(0, .02), with the factory's spectral normalisation."""
+        """Return a convolution with weights N(0, .02), without biases."""
         layer = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False, device="meta")
         return self._finish(layer)
 
     def conv_transpose(self, c_in: int, c_out: int, kernel: tuple[int, int]) -> nn.ConvTranspose2d:
-        """Return a transposed convolution, initialised and normalised like `conv`."""
+        """Return a transposed convolution, initialised and normalised as in `conv`."""
         layer = nn.ConvTranspose2d(c_in, c_out, kernel, bias=False, device="meta")
         return self._finish(layer)
 
     def linear(self, c_in: int, c_out: int) -> nn.Linear:
-        """Return a linear layer: Glorot uniform weights, biases 0, no spectral normalisation."""
+        """Return a linear layer with Glorot uniform weights, biases 0 and no normalisation."""
         return glorot(nn.Linear(c_in, c_out, device="meta"), self._rng)
 
     def norm(self, channels: int) -> nn.BatchNorm2d:
-        """Return a batch normalisation: scales N(1, .02), shifts 0."""
+        """Return a batch normalisation layer with scales N(1, .02) and shifts 0."""
         layer = nn.BatchNorm2d(channels)
         nn.init.normal_(layer.weight, 1.0, _STD, generator=self._rng)
         return layer
 
     def d_norm(self, channels: int) -> nn.Module:
-        """Return a normalisation layer for D."""
+        """Return a normalisation layer for D, of the factory's kind `d_norm`."""
         if self.chain is not None:
             return Chain(channels, self.chain)
         return (
@@ -73,11 +73,11 @@ class LayerFactory:
         )
 
     def d_activation(self) -> nn.LeakyReLU:
-        """Return an activation layer for D."""
+        """Return an activation layer for D: LeakyReLU with the factory's slope."""
         return nn.LeakyReLU(self._slope)
 
     def noise(self, size: tuple[int, int]) -> NoiseInjection:
-        """Return a noise injection, with its own fixed noise map, for maps of `size` (H, W)."""
+        """Return a `NoiseInjection` for maps of `size` (H, W), with a new fixed noise map."""
         return NoiseInjection(torch.randn(1, 1, *size, generator=self._noise_rng))
 
     def _finish(self, layer: _Conv) -> _Conv:
@@ -93,7 +93,7 @@ class LayerFactory:
 
 
 def glorot(layer: _Layer, rng: torch.Generator) -> _Layer:
-    """Initialise a layer that is on "meta": Glorot uniform weights, biases 0."""
+    """Move a layer from the device "meta" to the CPU, with Glorot uniform weights and biases 0."""
     layer = layer.to_empty(device="cpu")
     nn.init.xavier_uniform_(layer.weight, generator=rng)
     if layer.bias is not None:
@@ -102,7 +102,7 @@ def glorot(layer: _Layer, rng: torch.Generator) -> _Layer:
 
 
 def normal(layer: _Layer, rng: torch.Generator) -> _Layer:
-    """Initialise a layer that is on "meta": weights N(0, .02), biases 0 (Radford et al. 2016)."""
+    """Move a layer from the device "meta" to the CPU, with weights N(0, .02) and biases 0."""
     layer = layer.to_empty(device="cpu")
     nn.init.normal_(layer.weight, 0.0, _STD, generator=rng)
     if layer.bias is not None:
@@ -111,10 +111,10 @@ def normal(layer: _Layer, rng: torch.Generator) -> _Layer:
 
 
 class NoiseInjection(nn.Module):
-    """A layer that adds a noise map, times a learnt scalar (at first 0), to all channels.
+    """A layer that adds a noise map, multiplied by a learnt scalar, to all channels.
 
-    `rng` draws a noise map for each sample, on the device of `rng`. If `rng` is None, all samples
-    use the fixed noise map.
+    The scalar is 0 at first. `fixed_11HW` is the noise map (1, 1, H, W) for all samples when the
+    layer is called without a random number generator.
     """
 
     fixed: Tensor
@@ -126,7 +126,7 @@ class NoiseInjection(nn.Module):
         self.register_buffer("fixed", fixed_11HW, persistent=False)
 
     def forward(self, x_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Add noise to features; the shape (B, C, H, W) does not change."""
+        """Add a noise map that `rng` draws for each sample, or if `rng` is None, the fixed map."""
         noise = self.fixed
         if rng is not None:
             shape = (self.group.size * x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
@@ -136,7 +136,7 @@ class NoiseInjection(nn.Module):
 
 
 class GatedConv(nn.Module):
-    """A convolution to 2c channels, optional noise, BatchNorm, and a gated linear unit."""
+    """A convolution, then optional noise, batch normalisation, and a gated linear unit."""
 
     def __init__(
         self,
@@ -152,9 +152,9 @@ class GatedConv(nn.Module):
     def forward(
         self, x_BCHW: Tensor, rng: torch.Generator | None = None, double: bool = False
     ) -> Tensor:
-        """Compute features with half of the convolution's output channels: (B, c, side, side).
+        """Compute features with half as many channels as the output of the convolution.
 
-        If `double`, the side is doubled before the convolution.
+        If `double`, height and width are doubled before the convolution. `rng` draws the noise.
         """
         x_BCHW = upsample_conv2x(x_BCHW, self.conv) if double else self.conv(x_BCHW)
         if self.noise is not None:
@@ -163,31 +163,30 @@ class GatedConv(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """A block that doubles the side (nearest neighbour), then applies gated 3x3 convolutions."""
+    """A block that doubles height and width, and then applies gated convolutions (`GatedConv`)."""
 
     def __init__(self, *layers: GatedConv) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x_BCHW: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Compute features of twice the side: (B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
+        """Compute (B, c_in, H, W) -> (B, c_out, 2H, 2W); `rng` draws the noise, if there is any."""
         for index, layer in enumerate(self.layers):
             x_BCHW = layer(x_BCHW, rng, double=index == 0)
         return x_BCHW
 
 
 def plain_up(make: LayerFactory, c_in: int, c_out: int) -> UpBlock:
-    """Return an up block with one gated convolution and no noise."""
+    """Return an `UpBlock` with one gated 3x3 convolution and no noise."""
     return UpBlock(GatedConv(make.conv(c_in, 2 * c_out, 3, padding=1), make.norm(2 * c_out)))
 
 
 def compound_up(
     make: LayerFactory, c_in: int, c_out: int, noise_size: tuple[int, int] | None
 ) -> UpBlock:
-    """Return an up block with two gated convolutions.
+    """Return an `UpBlock` with two gated 3x3 convolutions.
 
-    Before each BatchNorm, noise is added to maps of `noise_size` (H, W). If it is None, there is no
-    noise.
+    Noise maps of `noise_size` (H, W) are added to their outputs; None means no noise.
     """
     return UpBlock(
         *(
@@ -202,7 +201,10 @@ def compound_up(
 
 
 class SkipExcitation(nn.Module):
-    """Skip-layer excitation: features of a small map gate the channels of a larger map."""
+    """A skip-layer excitation (SLE), which multiplies the channels of a map by gates.
+
+    The map has `c_target` channels. The gates are computed from a smaller map, with `c_source`.
+    """
 
     def __init__(self, make: LayerFactory, c_source: int, c_target: int) -> None:
         super().__init__()
@@ -210,7 +212,7 @@ class SkipExcitation(nn.Module):
         self.excite = make.conv(c_target, c_target, 1)
 
     def forward(self, source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-        """Multiply each channel of `target` by a gate in (0, 1) that is computed from `source`."""
+        """Multiply each channel of the target by a gate in (0, 1), computed from the source."""
         pooled = functional.adaptive_avg_pool2d(source_BCHW, 4)
         gate_BC11 = torch.sigmoid(self.excite(functional.silu(self.squeeze(pooled))))
         return target_BCHW * gate_BC11
@@ -221,9 +223,10 @@ def skip_layer_excitation(
 ) -> SkipExcitation:
     """Build a new skip-layer excitation (SLE) block of FastGAN, for use in another network.
 
-    It takes a small map (B, c_source, h, w), h and w at least 4, and a larger map (B, c_target, H,
-    W), and returns (B, c_target, H, W). `seed` is the seed of the weights. With `spectral_norm`, as
-    in FastGAN, the weights are normalised. Raises ValueError for fewer than one channel.
+    The inputs are a small map (B, c_source, h, w), with h and w at least 4, and a larger map (B,
+    c_target, H, W). The output is (B, c_target, H, W). `seed` is the seed of the initial weights.
+    With `spectral_norm`, they are spectrally normalised, as in FastGAN. Raises ValueError if a
+    number of channels is below 1.
     """
     if min(c_source, c_target) < 1:
         raise ValueError(f"channels must be at least 1 (got {c_source} and {c_target})")
@@ -232,7 +235,7 @@ def skip_layer_excitation(
 
 
 class DownBlock(nn.Module):
-    """A block that halves the side: the mean of a convolutional path and a pooled path."""
+    """A block of D that halves height and width. It has two paths, and returns their mean."""
 
     def __init__(self, make: LayerFactory, c_in: int, c_out: int) -> None:
         super().__init__()
@@ -247,13 +250,13 @@ class DownBlock(nn.Module):
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute features of half the side: (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
+        """Compute (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
         mean: Tensor = (self.main(x_BCHW) + self.direct(x_BCHW)) / 2
         return mean
 
 
 def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
-    """Return the layers that halve the side in D: 4x4 convolution, BatchNorm, LeakyReLU."""
+    """Return a 4x4 convolution that halves height and width, D's normalisation, and LeakyReLU."""
     return [
         make.conv(c_in, c_out, 4, stride=2, padding=1),
         make.d_norm(c_out),
@@ -262,11 +265,10 @@ def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
 
 
 def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = ALONE) -> Tensor:
-    """Set the fraction `rate` of the values to 0, and scale up the others (dropout).
+    """Apply dropout: set each value to 0 with probability `rate`, else divide it by 1 - `rate`.
 
     The first dimension of `x` has the samples of this process. `rng`, on the device of `x`, draws
-    numbers for the samples of all processes of `group`. If `rng` is None or `rate` is 0, `x` does
-    not change.
+    numbers for the samples of all processes of `group`. If `rng` is None, `x` does not change.
     """
     if rng is None or rate == 0:
         return x
@@ -278,12 +280,12 @@ def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = 
 def widths(
     multipliers: dict[int, float], resolution: int, base: int, channels: list[int] | None
 ) -> dict[int, int]:
-    """Compute {level: number of channels} for the levels up to `resolution`.
+    """Return {level: number of channels} for the levels up to `resolution`.
 
     A level (8, 16, 32, ...) names a block. In G, it is the side of the block's output in px; in D,
-    see `model.d_channels`. `multipliers` has a multiplier for each level. If `channels` is a list,
-    it contains the numbers of channels. If `channels` is None, each number is multiplier x `base`,
-    rounded down, and at least 1.
+    see `discriminator_channels`. If `channels` is None, the number of channels is `base` times the
+    level's value in `multipliers`, rounded down, but at least 1. If `channels` is a list, it has
+    the numbers of channels, lowest level first.
     """
     levels = [level for level in multipliers if level <= resolution]
     if channels is not None:
@@ -292,15 +294,16 @@ def widths(
 
 
 def small_resolution(resolution: int) -> int:
-    """Return the side in px of the generator's small picture: half the resolution, at most 128."""
+    """Return the side of G's small picture in px, which is `resolution` / 2, but at most 128."""
     return min(128, resolution // 2)
 
 
 def full_and_small(full_BCHW: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
-    """Return G's two outputs, made from the pictures (B, C, R, R) of its last layer.
+    """Return G's two outputs: full-size pictures (B, C, H, W) and small pictures (B, C, h, w).
 
-    The first output has the full size, after tanh if `output_activation` is tanh. The second
-    output is the first one, resized by nearest neighbour to `small_size(config)`.
+    The full-size pictures are the output of G's last layer, `full_BCHW`, after tanh if
+    `output_activation` is tanh. The small pictures are the full-size pictures, resized by nearest
+    neighbour to `small_size(config)`.
     """
     if config.output_activation == "tanh":
         full_BCHW = torch.tanh(full_BCHW)
@@ -308,5 +311,5 @@ def full_and_small(full_BCHW: Tensor, config: ModelConfig) -> tuple[Tensor, Tens
 
 
 def small_size(config: ModelConfig) -> tuple[int, int]:
-    """Return the height and width of the generator's small picture."""
+    """Return the height and width of G's small picture in px."""
     return config.map_size(small_resolution(config.resolution))

@@ -1,9 +1,9 @@
 """Build the DCGAN of Keras' adaptive-augmentation example (Beres 2021), a baseline for FastGAN.
 
-By default, the networks have the example's widths, kernels, batch normalisation without a scale
-(epsilon .001, momentum .01), ReLU, LeakyReLU .2, dropout .4 before the logit and Glorot uniform
-weights. Only the output differs: tanh to [-1, 1] instead of sigmoid to [0, 1]. D computes one logit
-for each picture. It has no reconstruction and no spectral normalisation.
+By default, the networks are the same as in the example, except that G's output is tanh to [-1, 1]
+instead of sigmoid to [0, 1]. They have batch normalisation without a scale (epsilon .001, momentum
+.01), ReLU in G, LeakyReLU .2 in D, dropout .4 before the logit, and Glorot uniform weights. D
+computes one logit for each picture. It has no decoders and no spectral normalisation.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class DcganGenerator(AnyGenerator):
-    """DCGAN's generator: `stem` makes a 4x4 map; `blocks` and `to_full` double its side.
+    """DCGAN's generator.
 
-    If `model.aspect` is not square, the map has another shape (`ASPECTS`).
+    `stem` computes a 4x4 map from the latent. `blocks` and `to_full` double its height and width
+    several times. If `model.aspect` is not square, the first map has the proportions of the aspect.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class DcganGenerator(AnyGenerator):
         self.to_full = to_full[0] if len(to_full) == 1 else nn.Sequential(*to_full)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Generate pictures from latents: (B, nz) -> full (B, C, H, W) and small (B, C, h, w).
+        """Generate full-size pictures (B, C, H, W) and small pictures (B, C, h, w).
 
-        The small pictures are the full ones, resized. Values are in [-1, 1] with tanh, and
-        unbounded without it. `rng` is unused, because this network has no noise.
+        The latents `z_BZ` are (B, nz). The small pictures are the full-size pictures after
+        resizing. The values are in [-1, 1] if `output_activation` is tanh, else they are unbounded.
+        `rng` is unused, because this network has no noise.
         """
         x_BC11 = functional.relu(self.stem_norm(self.stem(z_BZ)[:, :, None, None]))
         shape = self.config.dcgan_width, *self.config.map_size(4)
@@ -59,12 +61,16 @@ class DcganGenerator(AnyGenerator):
         return full_and_small(full, self.config)
 
     def feature_layers(self) -> list[nn.Module]:
-        """List the layers that MixDL compares: activations, those of the smallest maps first."""
+        """List the layers whose outputs MixDL compares: the activations, smallest maps first."""
         return [layer for layer in self.blocks if isinstance(layer, nn.ReLU)]
 
 
 class DcganDiscriminator(AnyDiscriminator):
-    """DCGAN's discriminator: `blocks` halve the side down to 4x4; `head` makes the logit."""
+    """DCGAN's discriminator.
+
+    `blocks` halve height and width of the picture until the map has 4x4 px, and `head` computes the
+    logit. If `model.aspect` is not square, the last map has the proportions of the aspect.
+    """
 
     def __init__(
         self, config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
@@ -91,7 +97,11 @@ class DcganDiscriminator(AnyDiscriminator):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute logits (B, 1); there are no reconstructions, and `small`, `part` are unused."""
+        """Compute the logits (B, 1) of pictures `full` (B, C, H, W) in [-1, 1].
+
+        The second result, the reconstructions, is empty. `small` and `part` are unused. `rng` draws
+        the dropout masks; if it is None, there is no dropout.
+        """
         x_BCHW = self.blocks[-1](self._keep(self.trunk(full)))
         features = dropout(x_BCHW.flatten(1), self.config.dropout, rng, self.group)
         return self.head(features), {}
@@ -104,7 +114,11 @@ class DcganDiscriminator(AnyDiscriminator):
 
 
 def _doubling(config: ModelConfig, rng: torch.Generator, c_out: int, bias: bool) -> list[nn.Module]:
-    """Return the layers that double a map's side; their input has `dcgan_width` channels."""
+    """Return the layers that double the height and width of a map.
+
+    They change the number of channels from `dcgan_width` to `c_out`. `config.dcgan_upsampling` says
+    how: by a transposed convolution, or by resizing and a 3x3 convolution.
+    """
     width = config.dcgan_width
     if config.dcgan_upsampling == "transposed":
         layer = nn.ConvTranspose2d(width, c_out, 4, 2, 1, bias=bias, device="meta")
@@ -118,7 +132,7 @@ INITIALISATIONS = {"glorot": glorot, "normal": normal}
 
 
 def _new(layer: _Layer, config: ModelConfig, rng: torch.Generator) -> _Layer:
-    """Initialise a layer that is on "meta": weights as `dcgan_init` says, biases 0."""
+    """Move a layer from the device "meta" to the CPU, with initial weights as `dcgan_init` says."""
     return INITIALISATIONS[config.dcgan_init](layer, rng)
 
 

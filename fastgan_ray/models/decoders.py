@@ -18,7 +18,11 @@ _PART_CORNERS = ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.25, 0.25))
 
 
 class Decoder(nn.Module):
-    """A network that reconstructs a picture from D's features (8x8 if the picture is square)."""
+    """A network that reconstructs a picture, or a part of it, from features of D.
+
+    `c_in` is the number of channels of the features. If pictures are square, the features have 8x8
+    px and the reconstruction has `side` x `side` px.
+    """
 
     def __init__(
         self, make: LayerFactory, c_in: int, width: int, side: int, picture_channels: int
@@ -34,14 +38,18 @@ class Decoder(nn.Module):
         self.to_image = make.conv(channels[-1], picture_channels, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Reconstruct pictures: (B, c_in, 8, 8) -> (B, C, side, side) in [-1, 1]."""
+        """Reconstruct pictures in [-1, 1]: (B, c_in, 8, 8) -> (B, C, side, side)."""
         return torch.tanh(self.to_image(self.blocks(x_BCHW)))
 
 
 def decoders(
     make: LayerFactory, config: ModelConfig, channels: dict[int, int], picture_channels: int
 ) -> nn.ModuleDict:
-    """Return the enabled decoders by name; a name says what its decoder reconstructs."""
+    """Return {name: decoder} with the enabled decoders.
+
+    "full" reconstructs the picture, "part" a part of it, and "small" the small picture. `channels`
+    has the numbers of channels of D, see `discriminator_channels`.
+    """
     decoder_inputs = {
         "full": channels[16] if config.decode_full else None,
         "part": channels[32] if config.decode_part != "none" else None,
@@ -60,17 +68,21 @@ def decoders(
 def build_decoder(
     c_in: int, width: int, resolution: int, rng: torch.Generator, picture_channels: int
 ) -> Decoder:
-    """Build a new decoder that maps features (B, c_in, 8, 8) to pictures of at most 128 px."""
+    """Build a new decoder that maps features (B, c_in, 8, 8) to pictures in [-1, 1].
+
+    The pictures have a side of `resolution`, but at most 128 px. `width` is the number of channels
+    of maps of 128 px. `rng` draws the initial weights.
+    """
     make = LayerFactory(rng, spectral=True)
     return Decoder(make, c_in, width, min(128, resolution), picture_channels)
 
 
 def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
-    """Crop a part with half of each side of a map: (B, C, H, W) -> (B, C, H/2, W/2).
+    """Crop a part of half the height and half the width: (B, C, H, W) -> (B, C, H/2, W/2).
 
-    Parts 0..3 are the quadrants, row by row, and 4 is the centre. Raises ValueError for another
-    number. `part` may also be a scalar tensor on the map's device, for quadrants only. The value of
-    such a tensor is not checked, because reading it would wait for the device.
+    `part` 0 to 3 is a quadrant: top left, top right, bottom left, bottom right. 4 is the centre.
+    Raises ValueError for other numbers. `part` may also be a scalar tensor from 0 to 3 on the map's
+    device. A tensor's value is not checked, because reading it would wait for the device.
     """
     height, width = x_BCHW.shape[-2:]
     if isinstance(part, Tensor):

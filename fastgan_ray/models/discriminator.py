@@ -1,4 +1,4 @@
-"""Build FastGAN's discriminator: two branches compute logits, three decoders reconstruct."""
+"""Build FastGAN's discriminator, which has two branches with logits, and three decoders."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ _SKIP_DISTANCE = 3
 class Discriminator(AnyDiscriminator):
     """FastGAN's discriminator with a big branch, an optional small branch, and decoders.
 
-    The big branch is `stem`, `blocks`, `skips[block index]` and `head`. The small branch is `small`
-    and `small_head`. `decoders` has the enabled decoders among "full", "small" and "part"; it is
-    empty if the self-supervision does not reconstruct.
+    The big branch sees the full-size picture. It consists of `stem`, `blocks`, `skips` (by index of
+    the block) and `head`. The small branch, `small` and `small_head`, sees the small picture.
+    `decoders` has the enabled decoders among "full", "small" and "part". It is empty if
+    `self_supervision` includes no reconstruction.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:
@@ -78,28 +79,26 @@ class Discriminator(AnyDiscriminator):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the logits and reconstructions of pictures in [-1, 1].
+        """Compute logits (B, `config.logits`), and reconstructions {name of the decoder: pictures}.
 
-        `full` is (B, C, H, W), `small` is (B, C, h, w), (h, w) = `small_size(config)`. The logits
-        are (B, 50) if pictures are square. The first half of the logits comes from the big branch,
-        the other half from the small branch. Without the small branch, `small` is unused and the
-        second half is missing. With `d_high_frequency`, 25 logits for each size of feature maps
-        follow. If `part` is None, nothing is reconstructed. Otherwise each enabled decoder returns
-        a picture in [-1, 1] with the proportions of `full`; its side is at most 128 px if it is
-        square. The decoder "part" reconstructs the part `part` (see `crop_part`). `rng`, on the
-        pictures' device, draws the masks for the dropout in the heads; if it is None,
-        there is no dropout.
+        `full` (B, C, H, W) and `small` (B, C, h, w) are the same pictures at two sizes, with values
+        in [-1, 1]; (h, w) is `small_size(config)`. For square pictures, there are 25 logits from
+        the big branch, then 25 from the small branch, if there is one, then 25 for each of
+        `config.judged_sides`. If `part` is None, nothing is reconstructed. Otherwise, each enabled
+        decoder reconstructs pictures in [-1, 1], with a side of at most 128 px if they are square.
+        The decoder "part" reconstructs `crop_part(full, part)`. `rng`, on the pictures' device,
+        draws the dropout masks. If it is None, there is no dropout.
         """
         norm = self._logits_norm if part is None else self._decoding_norm
         with norm.normalised(), self.drawing(rng):
             return self._judge(full, small, part, rng)
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
-        """List the layers of each block: first the stem, then the down blocks.
+        """List D's blocks from the picture to the logits; each block is a list of its modules.
 
-        The layers of a down block include the skip that gates its output. The first block also has
-        the first convolution of the small branch, the second block has the second one, and so on;
-        each convolution comes with the other layers that follow it.
+        The first block is the stem, and the others are the down blocks with their skips. The layers
+        of the small branch are distributed over the blocks. Block n also has convolution n of the
+        small branch, and the layers between this convolution and the next convolution.
         """
         blocks: list[list[nn.Module]] = [[self.stem]]
         for index, block in enumerate(self.blocks):
@@ -117,7 +116,7 @@ class Discriminator(AnyDiscriminator):
             return self._features(full)[-1]
 
     def embed(self, full: Tensor) -> Tensor:
-        """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""
+        """Return the embeddings (B, 128) of pictures (B, C, H, W) for the contrastive loss."""
         assert self.projection is not None
         with self._embedding_norm.normalised():
             embedding_BK: Tensor = self.projection(self._features(full)[-1])
@@ -148,11 +147,12 @@ class Discriminator(AnyDiscriminator):
         return torch.cat(logits, dim=1), reconstructions
 
     def _high_frequencies(self, features: list[Tensor]) -> list[Tensor]:
-        """Process the high frequencies of the maps in `config.judged_sides`: (B, K, 8, 8) if H = W.
+        """Compute the features (B, K, 8, 8) of the high frequencies of D's maps, if H = W.
 
-        The high frequencies have half the side of their map. So they enter the trunk at the same
-        place as the next map, and are given that map's number of channels (`wavelets.matched`). The
-        skips are not applied.
+        There is a result for each side in `config.judged_sides`. The high frequencies of a map have
+        the size of the next map. So they get the next map's number of channels, and all later
+        blocks are applied to them. Skips are not applied. `features` has all maps of the big
+        branch.
         """
         processed = []
         for side in self.config.judged_sides:
@@ -177,15 +177,20 @@ class Discriminator(AnyDiscriminator):
 def fastgan_discriminator(
     config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
 ) -> Discriminator:
-    """Build a newly initialised discriminator on the CPU, in training mode."""
+    """Build a newly initialised discriminator on the CPU, in training mode.
+
+    `rng` (on the CPU) draws the weights.
+    """
     make = LayerFactory(rng, config.spectral_norm, config.d_norm, config.d_slope)
     return Discriminator(config, make, picture_channels)
 
 
 def discriminator_channels(config: ModelConfig) -> dict[int, int]:
-    """Compute {level: number of feature channels} for the levels 8, 16, ... up to the resolution.
+    """Return {level: number of channels of D's features} for the levels 8, 16, ..., resolution.
 
-    For resolutions up to 256 px, there is also a level of twice the resolution.
+    A level is twice the side, in px, of features of the big branch. For resolutions up to 256 px,
+    there is also a level of twice the resolution. The small branch has the same numbers of channels
+    at half the side.
     """
     channels = widths(_MULTIPLIERS, config.resolution, config.ndf, config.d_channels)
     if config.resolution <= 256:
@@ -196,7 +201,7 @@ def discriminator_channels(config: ModelConfig) -> dict[int, int]:
 def _stem(
     make: LayerFactory, resolution: int, channels: dict[int, int], picture_channels: int
 ) -> nn.Sequential:
-    """Return the layers from the full picture to features of side min(256, resolution)."""
+    """Return D's first layers: from the full-size picture to features of at most 256 px."""
     if resolution <= 256:
         first = make.conv(picture_channels, channels[2 * resolution], 3, padding=1)
     else:
@@ -208,9 +213,9 @@ def _stem(
 def _skips(
     make: LayerFactory, channels: dict[int, int], top: int, block_levels: list[int]
 ) -> nn.ModuleDict:
-    """Return the skip-layer excitations.
+    """Return {index of a block: the skip-layer excitation that multiplies the block's output}.
 
-    The key of an excitation is the index of the block whose output the excitation multiplies.
+    An index is a text, because the keys of `nn.ModuleDict` are texts.
     """
     sources = [top, *block_levels]
     return nn.ModuleDict(
@@ -228,7 +233,10 @@ def _skips(
 def _small_branch(
     make: LayerFactory, side: int, channels: dict[int, int], picture_channels: int
 ) -> nn.Sequential:
-    """Return the layers from the small picture to features (B, `channels[32]`, 8, 8)."""
+    """Return the layers from the small picture, of side `side`, to features of 8x8 px.
+
+    The features have `channels[32]` channels.
+    """
     first, *rest = _halvings(2 * side, 32)
     steps: list[nn.Module] = []
     for level in rest:

@@ -1,12 +1,12 @@
-"""The normalisation layers of D: batch, instance, group, none and CHAIN.
+"""Define the normalisation layers of D: CHAIN, and those that replace batch normalisation.
 
-CHAIN (Ni and Koniusz, CVPR 2024, "CHAIN: Enhancing Generalization in Data-Efficient GANs via
-Lipschitz Continuity Constrained Normalization") divides features by their root mean square instead
-of normalising mean and variance, and limits the Lipschitz constant. Each channel of each sample is
-normalised only with probability p, which rises while D overfits. A penalty pulls the means of the
-channels towards 0. This is the form with the statistics of the batch ("chain_batch"), which has
-second derivatives. Statistics of real and of generated pictures are never mixed, because D sees
-them in separate batches.
+CHAIN: Ni and Koniusz, "CHAIN: Enhancing Generalization in Data-Efficient GANs via Lipschitz
+Continuity Constrained Normalization" (CVPR 2024). It divides each channel by its root mean square
+over the batch, and multiplies all channels by the smallest of these values. This limits the
+Lipschitz constant. Each channel of each sample is normalised only with probability p, which rises
+while D overfits. A penalty makes the means of the channels small. The paper has several forms. This
+is the form "chain_batch", which uses the statistics of the batch and has second derivatives. D sees
+real and generated pictures in separate batches, so their statistics are never mixed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ STEP = 0.001  # the change of p in one step of D
 
 
 class ChainControl(nn.Module):
-    """The probability p of CHAIN's layers in one D, and what the layers need in a forward pass.
+    """The state that all CHAIN layers of a discriminator share.
 
-    The buffers are scalars: `p`, the moving average `sign` of the signs of D's logits of real
-    pictures, and the number of D's `steps`.
+    The state has three scalars. `p` is the probability that a channel is normalised. `sign` is a
+    moving average of the signs of D's logits of real pictures. `steps` is the number of D's steps.
     """
 
     p: Tensor
@@ -49,10 +49,10 @@ class ChainControl(nn.Module):
 
     @contextlib.contextmanager
     def drawing(self, rng: torch.Generator | None) -> Iterator[None]:
-        """Draw with `rng` which channels are normalised, inside this context.
+        """Use `rng` within this context to draw which channels are normalised.
 
-        If `rng` is None, the factor of each channel is p times its factor with normalisation,
-        plus 1 - p.
+        If `rng` is None, nothing is drawn. Each channel then is p times its normalised values plus
+        (1 - p) times its values before normalisation.
         """
         self.rng = rng
         try:
@@ -62,7 +62,7 @@ class ChainControl(nn.Module):
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[list[Tensor]]:
-        """Collect the layers' penalties, one scalar for each layer and forward pass."""
+        """Yield a list that gets a penalty (a scalar) for each CHAIN layer and forward pass."""
         self.penalties = []
         try:
             yield self.penalties
@@ -70,15 +70,16 @@ class ChainControl(nn.Module):
             self.penalties = None
 
     def penalty(self, penalties: list[Tensor], min_p: float) -> Tensor:
-        """Compute the loss term from collected penalties: (p + `min_p`) times their sum."""
+        """Return the term of D's loss, which is (p + `min_p`) times the sum of the penalties."""
         return (self.p + min_p) * torch.stack(penalties).sum()
 
     @torch.no_grad()
     def adapt(self, sign: Tensor, target: float, first_step: int) -> None:
-        """Move p after a step of D, up if D overfits and down otherwise.
+        """Change p by STEP after a step of D: increase it if D overfits, else decrease it.
 
-        `sign` is the mean sign of D's logits of real pictures, from -1 to 1. D overfits if the
-        average of the signs is above `target`. p stays 0 before `first_step`.
+        `sign` is the mean sign of D's logits of real pictures in this step, from -1 to 1. D
+        overfits if the moving average of this number is above `target`. p stays between 0 and 1. It
+        does not change in the first `first_step` steps.
         """
         self.steps.add_(1)
         self.sign.lerp_(sign.to(self.sign), 1 - SIGN_DECAY)
@@ -87,7 +88,7 @@ class ChainControl(nn.Module):
 
 
 class Chain(nn.Module):
-    """CHAIN's normalisation of features (B, C, H, W), and a learnt shift of each channel."""
+    """A layer that normalises features (B, C, H, W) by CHAIN; it has a learnt shift per channel."""
 
     def __init__(self, channels: int, control: ChainControl) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class Chain(nn.Module):
         self._control = (control,)  # in a tuple, because the control is a submodule of D itself
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Normalise a random part of the channels; shape and dtype do not change."""
+        """Normalise channels that are chosen at random; shape and dtype do not change."""
         control = self._control[0]
         wide = at_least_float32(x_BCHW)
         if control.penalties is not None:
@@ -109,9 +110,10 @@ class Chain(nn.Module):
         return (wide * factor + self.bias[:, None, None]).to(x_BCHW.dtype)
 
     def _share(self, control: ChainControl, like: Tensor) -> Tensor:
-        """Return 1 for each sample and channel to normalise and 0 for the others: (B, C, 1, 1).
+        """Return how much of each channel is normalised, from 0 (nothing) to 1.
 
-        Without a random number generator, return p, a scalar.
+        The result is (B, C, 1, 1) and has only the values 0 and 1, drawn by `control.rng`. If this
+        is None, the result is the scalar p.
         """
         if control.rng is None:
             return control.p
@@ -121,22 +123,23 @@ class Chain(nn.Module):
 
 
 class Shift(nn.Module):
-    """A layer that adds a learnt number, at first 0, to each channel of a map (B, C, H, W)."""
+    """A layer that adds a learnt number per channel, at first 0, to features (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Shift the channels; shape and dtype do not change."""
+        """Add its number to each channel; shape and dtype do not change."""
         return x_BCHW + self.bias[:, None, None].to(x_BCHW.dtype)
 
 
 def plain_norm(kind: str, channels: int) -> nn.Module:
-    """Return the layer for the normalisation `kind`: instance, group or none.
+    """Return a normalisation layer of the kind "instance", "group" or "none".
 
-    Instance normalisation has a learnt scale and shift. Group normalisation has up to 32 groups (Wu
-    and He 2018): the largest power of two that divides `channels`.
+    Instance and group normalisation have a learnt scale and shift; "none" has only a learnt shift.
+    The number of groups is the largest power of two that divides `channels`, but at most 32 (Wu and
+    He 2018).
     """
     if kind == "instance":
         return nn.InstanceNorm2d(channels, affine=True)

@@ -1,7 +1,8 @@
-"""Exported folders: the weights as safetensors, and the configuration as JSON.
+"""Write and read exported folders, which have a generator's weights and settings in two files.
 
-There are two layouts, which differ only in the names of the two files. One layout is our own, the
-other is the layout that the Hugging Face Hub expects.
+The weights are in the format safetensors, and the settings are JSON. There are two layouts, which
+differ only in the names of the two files. FOLDER is the layout of this project, and HUB is the
+layout that the Hugging Face Hub expects.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FORMAT = "fastgan-ray-generator-1"
 class Layout(NamedTuple):
     """The names of the two files of an exported folder."""
 
-    description: str
+    description: str  # the file with the settings
     weights: str
 
 
@@ -38,8 +39,8 @@ HUB = Layout("config.json", "model.safetensors")
 def without_spectral_norm(generator: nn.Module, config: RunConfig) -> tuple[nn.Module, RunConfig]:
     """Return a copy of the generator without spectral normalisation, and the copy's configuration.
 
-    The copy's weights are already divided by their spectral norms, so it draws the same pictures.
-    It is in eval mode, frozen and on the CPU.
+    The weights of the copy are the normalised weights of `generator`, so both generate the same
+    pictures. The copy is in eval mode, without gradients, and on the CPU.
     """
     model = config.model.model_copy(update={"spectral_norm": False})
     plain = build_generator(model, picture_channels=config.data.channels)
@@ -66,8 +67,8 @@ def write_folder(
 ) -> None:
     """Write a generator without spectral normalisation, and its settings, to a folder.
 
-    The settings are the section `model`, and `data.mode`. `d_features` are the feature networks of
-    all discriminators against which the generator was trained.
+    The settings are the section `model`, `data.mode` and `d_features`. `d_features` are the names
+    of the pretrained networks in all discriminators against which the generator was trained.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
@@ -83,17 +84,21 @@ def write_folder(
 
 
 def read_d_features(folder: Path, layout: Layout) -> tuple[str, ...]:
-    """Read the `d_features` that were given to `write_folder`; the folder must not be damaged."""
+    """Read the names of the pretrained networks in the discriminators of an exported generator.
+
+    These are the `d_features` of `write_folder`, and the setting `model.d_features` if it was used.
+    The folder must not be damaged.
+    """
     description = json.loads((folder / layout.description).read_text())
     model = ModelConfig.model_validate(description["model"])
     return with_own_features(description.get("d_features", ()), model)
 
 
 def read_folder(folder: Path, layout: Layout) -> tuple[nn.Module, RunConfig]:
-    """Read a generator (eval mode, frozen, CPU) and its configuration from an exported folder.
+    """Read a generator and its configuration from an exported folder.
 
-    Settings that are not in the folder have their defaults. Raise UserError if the folder is
-    damaged or has another format.
+    The generator is in eval mode, without gradients, and on the CPU. Settings that are not in the
+    folder have their defaults. Raises UserError if the folder is damaged or has another format.
     """
     path = folder / layout.description
     try:
@@ -105,7 +110,9 @@ def read_folder(folder: Path, layout: Layout) -> tuple[nn.Module, RunConfig]:
         generator = build_generator(config.model, picture_channels=config.data.channels)
         generator.load_state_dict(load_file(folder / layout.weights))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: damaged ({error}); export it again") from error
+        raise UserError(f"{path} is damaged ({error}); export the generator again") from error
     except (SafetensorError, RuntimeError) as error:  # RuntimeError: wrong names or shapes
-        raise UserError(f"{folder / layout.weights}: damaged ({error}); export it again") from error
+        raise UserError(
+            f"{folder / layout.weights} is damaged ({error}); export the generator again"
+        ) from error
     return generator.requires_grad_(False).eval(), config

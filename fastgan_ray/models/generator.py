@@ -1,4 +1,4 @@
-"""Build FastGAN's generator, which makes a picture at two sizes from a latent."""
+"""Build FastGAN's generator, which computes a picture at two sizes from a latent."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ COMPOUND_SIDES = (8, 32, 128, 512)
 
 
 class Generator(AnyGenerator):
-    """FastGAN's generator: a stem makes a 4x4 map, then blocks double its side.
+    """FastGAN's generator.
 
-    The outputs of some blocks are gated by features whose side is 16 times smaller. The stages are
-    `stem`, `blocks[side]`, `skips[target side]`, `to_small` and `to_full`. With `g_wavelet_skips`,
-    `wavelet_skips[target side]` has the convolutions of FreGAN's frequency skips. If `model.aspect`
-    is not square, the stem makes a map of another shape (`ASPECTS`). The sides in the
-    names of the stages are then those of a square picture.
+    `stem` computes a 4x4 map from the latent. Each block doubles the height and width of the map;
+    `blocks` has the side of the block's output in px as key. `skips` has the skip-layer
+    excitations, which multiply the outputs of some blocks by gates, and `wavelet_skips` has the
+    convolutions of FreGAN's frequency skips. Their keys are those of the blocks that they belong
+    to. `to_small` and `to_full` compute the pictures. If `model.aspect` is not square, the first
+    map has the proportions of the aspect, and the keys are the sides that square pictures would
+    have.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:
@@ -72,26 +74,26 @@ class Generator(AnyGenerator):
         self._spectral = JointSpectralNorm(self)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Generate pictures from latents: (B, nz) -> full (B, C, H, W) and small (B, C, h, w).
+        """Generate full-size pictures (B, C, H, W) and small pictures (B, C, h, w).
 
-        (h, w) = `small_size(config)`. Values are in [-1, 1] with tanh, and unbounded without it.
-        `rng` draws the injected noise on its own device. If `rng` is None, every sample uses the
-        same fixed noise maps.
+        The latents `z_BZ` are (B, nz), and (h, w) is `small_size(config)`. The values are in [-1,
+        1] if `output_activation` is tanh, else they are unbounded. `rng` draws the injected noise,
+        on the device of `rng`. If it is None, every sample gets the same fixed noise maps.
         """
         with self._spectral.normalised():
             return self._pictures(self._features(z_BZ, rng))
 
     def feature_layers(self) -> list[nn.Module]:
-        """List the layers that MixDL compares: its blocks, the smallest maps first."""
+        """List the layers whose outputs MixDL compares: the blocks, smallest maps first."""
         return list(self.blocks.values())
 
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
-        """Generate pictures with the layout of one latent (B, nz) and the style of another.
+        """Generate pictures with the layout of the latent `content_BZ` and the style of `style_BZ`.
 
-        This is style mixing (Liu et al. 2021). Features are computed from `content_BZ`. The gates
-        that multiply features of more than 64 px are computed from `style_BZ`. If the generator has
-        no such gates, all its gates are computed from `style_BZ`. Noise maps are fixed. Returns the
-        same as `forward`.
+        Both latents are (B, nz). This is style mixing (Liu et al. 2021): the features are computed
+        from `content_BZ`, and the gates that multiply features of more than 64 px are computed from
+        `style_BZ`. If the generator has no gates at more than 64 px, all gates are computed from
+        `style_BZ`. Noise maps are fixed. Returns full-size and small pictures, like `forward`.
         """
         with self._spectral.normalised():
             style = self._features(style_BZ, None)
@@ -100,10 +102,10 @@ class Generator(AnyGenerator):
     def _features(
         self, z_BZ: Tensor, rng: torch.Generator | None, style: dict[int, Tensor] | None = None
     ) -> dict[int, Tensor]:
-        """Compute the feature maps of all sizes: {side in px: features}.
+        """Compute {side in px: features (B, C, side, side)} for all sizes of maps.
 
-        For style mixing, `style` has the features of another latent. Then the skip-layer
-        excitations of the sizes in `_styled` compute their gates from `style`.
+        For style mixing, `style` has the features of the style's latent. The skip-layer excitations
+        of the maps in `_styled` then compute their gates from `style`.
         """
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():
@@ -116,9 +118,10 @@ class Generator(AnyGenerator):
         return features
 
     def _block_input(self, side: int, features: dict[int, Tensor]) -> Tensor:
-        """Return the map of side `side` / 2; add the high frequencies of a smaller map, if enabled.
+        """Return the input of the block whose output has the side `side`.
 
-        A 1x1 convolution matches the channels, and then each pixel becomes 2x2 equal pixels.
+        The input is the map of side `side` / 2. If this block has a frequency skip, the high
+        frequencies of the map of side `side` / 4 are added, after a 1x1 convolution and doubling.
         """
         x_BCHW = features[side // 2]
         if side not in self._wavelet_sources:
@@ -137,7 +140,10 @@ class Generator(AnyGenerator):
 def fastgan_generator(
     config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
 ) -> Generator:
-    """Build a newly initialised generator on the CPU, in training mode."""
+    """Build a newly initialised generator on the CPU, in training mode.
+
+    `rng` (on the CPU) draws the weights.
+    """
     return Generator(config, LayerFactory(rng, config.spectral_norm), picture_channels)
 
 
@@ -147,7 +153,11 @@ def generator_channels(config: ModelConfig) -> dict[int, int]:
 
 
 def skip_sources(config: ModelConfig) -> dict[int, int]:
-    """Return the enabled skip-layer excitations: target side -> source side, in px."""
+    """Return {side of the map that is multiplied: side of the map with the gates' inputs}, in px.
+
+    There is an entry for each enabled skip-layer excitation. The sides differ by a factor of 16, or
+    8 at resolution 32.
+    """
     enabled = {4: config.g_sle_4, 8: config.g_sle_8, 16: config.g_sle_16, 32: config.g_sle_32}
     # At resolution 32 there are no features of 64 px. Instead, the features of 4 px gate those of
     # 32 px.
@@ -160,10 +170,10 @@ def skip_sources(config: ModelConfig) -> dict[int, int]:
 
 
 def wavelet_sources(config: ModelConfig) -> dict[int, int]:
-    """Return FreGAN's frequency skips: side of the target block -> side of the source map, in px.
+    """Return {side of a block's output: side of the map that is added to its input}, in px.
 
-    A block has four times the side of its source, so resolution 32 has one skip, 64 has two, and
-    larger resolutions have three.
+    There is an entry for each of FreGAN's frequency skips: one at resolution 32, two at 64, and
+    three above; none if `g_wavelet_skips` is off. The first side is four times the second.
     """
     if not config.g_wavelet_skips:
         return {}
@@ -171,7 +181,7 @@ def wavelet_sources(config: ModelConfig) -> dict[int, int]:
 
 
 def convolution_count(config: ModelConfig, side: int) -> int:
-    """Return the number of convolutions in the block whose output has the side `side` in px."""
+    """Return how many convolutions the block has whose output has the side `side`, in px."""
     published = 2 if side in COMPOUND_SIDES else 1
     return {"mixed": published, "single": 1, "double": 2}[config.g_blocks]
 

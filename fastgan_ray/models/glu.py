@@ -1,9 +1,9 @@
-"""Compute the gated linear unit: half the channels times the sigmoid of the other half.
+"""Compute the gated linear unit so that gradients stay channels-last in memory.
 
-On a CPU, PyTorch's operator returns a gradient with the channels first in memory. This makes the
-backward pass of the batch normalisation ten times slower, and the convolution must reorder the
-channels. The function in this module keeps the channels last. `kernels.KERNELS` says for each
-device whether PyTorch's operator or this function is used.
+On a CPU, the gradient of PyTorch's operator is not channels-last. This makes the backward pass of
+the batch normalisation ten times slower, and the convolution must reorder the channels. The
+function in this module keeps the gradient channels-last. `kernels.KERNELS` says for each device
+whether PyTorch's operator or this function is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _SHORT_RUN = 128
 
 
 def gated(x_BCHW: Tensor) -> Tensor:
-    """Gate the first half of the channels by the second: (B, 2C, H, W) -> (B, C, H, W)."""
+    """Apply the gated linear unit: (B, 2C, H, W) -> (B, C, H, W).
+
+    The first half of the channels is multiplied by the sigmoid of the second half.
+    """
     if kernels_for(x_BCHW.device).fused_glu:
         return F.glu(x_BCHW, dim=1)
     y_BCHW: Tensor = _GatedUnit.apply(x_BCHW)
@@ -47,7 +50,7 @@ class _GatedUnit(torch.autograd.Function):
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    """Return the sigmoid of the second half of the channels."""
+    """Return the sigmoid of the second half of the channels, (B, C, H, W)."""
     half = x.shape[1] // 2
     if half * x.element_size() < _SHORT_RUN:
         return torch.sigmoid(x)[:, half:]

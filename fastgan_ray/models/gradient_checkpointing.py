@@ -1,8 +1,8 @@
-"""Save memory: instead of storing the feature maps of blocks, compute them again for the gradients.
+"""Save memory by gradient checkpointing (Chen et al. 2016).
 
-A batch cannot be split into parts to save memory: batch normalisation depends on the whole batch,
-so the gradients would change. Instead, each block stores only its input, and the backward pass
-computes the block again from this input (Chen et al. 2016). The results are equal bit for bit.
+Each block stores only its input, and not its feature maps. The backward pass computes the block
+again from this input. All results are equal bit for bit. Another way to save memory is to split a
+batch into parts. This would change the results, because batch normalisation depends on the batch.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from fastgan_ray.models.spectral import SpectralNorm
 
 
 def checkpoint_gradients(network: nn.Module) -> None:
-    """Make FastGAN's up and down blocks in `network` store only their inputs.
+    """Make the blocks `UpBlock` and `DownBlock` in `network` store only their inputs.
 
-    A step then takes longer, by at most one more forward pass of these blocks. The names and values
-    in the state dict do not change.
+    A training step then takes longer, because these blocks are computed again for the gradients.
+    The names and values in the state dict do not change.
     """
     for module in network.modules():
         if isinstance(module, UpBlock | DownBlock):
@@ -53,7 +53,10 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
 
 
 class _Before(NamedTuple):
-    """The state on which a block's first computation depends, besides input and weights."""
+    """What a block's output depends on besides its input and weights, before the first computation.
+
+    This is needed to compute the block again with the same result.
+    """
 
     buffers: list[tuple[nn.Module, str, Tensor]]
     normalised: list[tuple[SpectralNorm, Tensor]]  # weights from `spectral_joint`
@@ -82,9 +85,9 @@ def _remember(block: nn.Module, rng: torch.Generator | None) -> _Before:
 
 
 class _Reentrant(AbstractContextManager[None]):
-    """A context that can be entered several times.
+    """A context manager that can be entered several times, one after the other.
 
-    This is needed because second derivatives compute a block twice.
+    This is needed because a block is computed twice for second derivatives.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
@@ -105,7 +108,10 @@ class _Reentrant(AbstractContextManager[None]):
 
 @contextmanager
 def _as_before(before: _Before, rng: torch.Generator | None) -> Iterator[None]:
-    """Within this context, use the buffers, normalised weights and random state of `before`."""
+    """Restore the state `before` within this context; afterwards, restore the present state.
+
+    `rng` is the random number generator of the noise, or None.
+    """
     buffers = [(module, name, getattr(module, name)) for module, name, _ in before.buffers]
     normalised = [(norm, norm.current) for norm, _ in before.normalised]
     draws = None if rng is None else rng.get_state()

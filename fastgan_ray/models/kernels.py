@@ -1,9 +1,9 @@
-"""Choose the form of the networks' operations for each type of device.
+"""Choose, for each type of device, the faster of two implementations of an operation.
 
-Several operations have two forms with the same mathematics; only the order of sums differs. On a
-CPU, the form that moves less memory is faster. On a GPU, the form that launches fewer operators is
-faster. KERNELS has all choices. `python benchmarks/kernels.py` measures the forms on a device and
-prints the row for this device.
+Several operations of the networks have two implementations. Their results differ only by rounding.
+On a CPU, the implementation that moves less memory is faster. On a GPU, the one that launches fewer
+operators is faster. KERNELS has the choice for each type of device. `python benchmarks/kernels.py`
+measures the implementations on a device, and prints the entry of KERNELS for this device.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import torch
 
 
 class Kernels(NamedTuple):
-    """Says which form of each operation the networks use on one type of device."""
+    """The implementations of operations that the networks use on one type of device."""
 
     transposed_from: int | None
-    """The smallest side in px at which upsampling and convolution are one transposed convolution
-    (see `upsample`). If it is None, they are always two operations.
+    """The smallest width of a map, in px, at which upsampling and convolution are computed as one
+    transposed convolution (see `upsample`). If it is None, they are always two operations.
     """
     fused_glu: bool
-    """Use PyTorch's gated linear unit instead of the form that keeps the channels last (`glu`)."""
+    """Use PyTorch's gated linear unit instead of the one in `glu`."""
     joint_up_to: int
     """Weights with at most this many elements are spectrally normalised together
     (`spectral_joint`); larger weights are normalised one by one (`spectral`)."""
     gather_up_to: int
-    """In joint normalisation, weights with at most this many elements are multiplied in one
-    operation, whatever their shapes. Larger weights are multiplied together only if they have the
-    same shape.
+    """In joint normalisation, weights with at most this many elements are all multiplied by their
+    vectors in one operation. Larger weights are multiplied together only if they have the same
+    shape.
     """
 
 
@@ -52,9 +52,10 @@ _selected: ContextVar[str | None] = ContextVar("selected", default=None)
 
 
 def kernels_for(device: torch.device) -> Kernels:
-    """Return the entry of KERNELS that `use_kernels` has selected, else the device's own entry.
+    """Return the entry of KERNELS to use on `device`.
 
-    A type of device without an own entry ("meta") uses the entry REFERENCE.
+    This is the entry that `use_kernels` has selected, or else the entry of the type of device, or
+    REFERENCE if the type of device ("meta") has no entry.
     """
     return KERNELS.get(_selected.get() or device.type, KERNELS[REFERENCE])
 
@@ -68,7 +69,7 @@ def selected_kernels() -> str | None:
 def use_kernels(name: str | None) -> Iterator[None]:
     """Use the entry `name` of KERNELS for all devices within this context.
 
-    If `name` is None, each device uses its own entry.
+    If `name` is None, each device uses the entry of its type.
     """
     assert name is None or name in KERNELS, name
     token = _selected.set(name)
@@ -80,9 +81,9 @@ def use_kernels(name: str | None) -> Iterator[None]:
 
 @contextmanager
 def reference_kernels(enabled: bool = True) -> Iterator[None]:
-    """Make the networks use the published forms of their operations within this context.
+    """Compute the networks' operations as in the published code within this context.
 
-    If `enabled` is False, the context changes nothing.
+    If `enabled` is False, the context has no effect.
     """
     with use_kernels(REFERENCE if enabled else selected_kernels()):
         yield

@@ -1,9 +1,9 @@
-"""Count the operations of single passes through the networks, and the networks' parameters.
+"""Count the floating-point operations of forward passes, and the networks' parameters.
 
-PyTorch counts them on the meta device, where nothing is computed. The networks are built without
-spectral normalisation: it has no parameters, its matrix-vector products are not counted, and its
-power iterations would take most of the time. They use the published forms of their operations
-(`reference_kernels`), so the counts are the same for all devices.
+PyTorch counts the operations on the device "meta", where nothing is computed. The networks are
+built without spectral normalisation. It has no parameters, PyTorch does not count its matrix-vector
+products, and its power iterations would take most of the time here. `reference_kernels` makes the
+counts equal for all devices.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ META = torch.device("meta")
 
 
 class Passes(NamedTuple):
-    """GFLOP (10**9 operations) of forward passes for one picture, and numbers of parameters."""
+    """The GFLOP (10**9 operations) of forward passes for one picture, and the sizes of G and D."""
 
     generate: float
     """G draws a picture."""
@@ -36,30 +36,33 @@ class Passes(NamedTuple):
     decode: float
     """D judges a picture and reconstructs it."""
     task: float
-    """A picture that D sees only for its extra task."""
+    """D processes a picture only for its extra task (`model.self_supervision`)."""
     trunk: float
-    """D's features of a picture."""
+    """D computes the features of a picture."""
     project: float
-    """D's features of a picture, and their projection for MixDL; 0 without `d_mixdl`."""
+    """D computes the embedding of a picture for MixDL; 0 without `d_mixdl`."""
     frozen: float
-    """The part of D that is not trained."""
+    """The part of D that is not trained processes a picture."""
     reconstructed: float
-    """The size of all reconstructions of a picture, in pictures of 128 x 128 px."""
+    """The number of pixels of all reconstructions of a picture, divided by 128 x 128."""
     params_g: int
     params_d: int
     stored_g: int
-    """The numbers that a checkpoint stores for G: parameters, and statistics of batch norm."""
+    """How many numbers a checkpoint stores for G: parameters, and statistics of batch norm."""
     stored_d: int
 
 
 def count_passes(model: ModelConfig, channels: int) -> Passes:
-    """Count the passes through the networks of `model`, for pictures with `channels` channels."""
+    """Return the GFLOP of passes, and the sizes, of the networks that `model` describes.
+
+    `channels` is the number of channels of a picture.
+    """
     settings = model.model_dump_json()
     return Passes(**_of_generator(settings, channels), **_of_discriminator(settings, channels))
 
 
 def generator_gflop(model: ModelConfig, channels: int) -> float:
-    """Count the GFLOP that generate one picture."""
+    """Return the GFLOP that G needs to generate one picture with `channels` channels."""
     return float(_of_generator(model.model_dump_json(), channels)["generate"])
 
 
@@ -101,7 +104,7 @@ def _of_discriminator(settings: str, channels: int) -> dict[str, Any]:
 
 
 def _plain(settings: str) -> ModelConfig:
-    """Return the settings of the networks without spectral normalisation."""
+    """Parse the JSON text of the section `model`, and switch off spectral normalisation."""
     return ModelConfig.model_validate_json(settings).model_copy(update={"spectral_norm": False})
 
 

@@ -1,10 +1,10 @@
 """Build a projected discriminator: small discriminators on the features of a frozen network.
 
-Sauer et al., "Projected GANs Converge Faster" (NeurIPS 2021). A network that was trained on other
-pictures computes features at four strides. Random layers, which are never trained, mix their
-channels and then their scales, so that each discriminator sees all depths. A discriminator for each
-of the four mixed maps computes logits; the loss is the mean over all of them. The pictures get a
-gradient through the frozen layers.
+Source: Sauer et al., "Projected GANs Converge Faster" (NeurIPS 2021). A pretrained network, which
+is not trained further, computes feature maps of a picture at four strides. Random layers, which are
+never trained, mix the channels of each map, and then mix each map with the smaller maps. A small
+discriminator for each of the four mixed maps computes logits. The loss is the mean over all logits.
+The gradient for the generator passes through the frozen layers.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ _SCALE, _SHIFT = 127.5 / 128, 0.5 / 128
 
 
 class ProjectedDiscriminator(AnyDiscriminator):
-    """A discriminator on frozen features: `features`, random `mixing`, then `blocks` and `heads`.
+    """A projected discriminator.
 
-    `blocks` has a sequence of blocks that halve the side, for each of the four mixed maps, and
-    `heads` the layers that compute their logits. Only these are trained. The weights of `features`
-    are not in the state dict; `frozen_network` says which file they come from.
+    `features` is the pretrained network, and `mixing` has the random layers. Both are frozen.
+    `blocks` and `heads` have an entry for each of the four mixed maps: the blocks that halve the
+    map, and the layer that computes the logits. Only blocks and heads (also those of extra tasks)
+    are trained. The weights of `features` are not in the state dict. `frozen_network` has the name
+    of the pretrained network and the sha256 of its weights.
     """
 
     def __init__(
@@ -78,11 +80,11 @@ class ProjectedDiscriminator(AnyDiscriminator):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the logits (B, `config.logits`) of pictures (B, C, H, W) in [-1, 1].
+        """Compute the logits (B, `config.logits`) of pictures `full` (B, C, H, W) in [-1, 1].
 
-        The logits of the four maps follow each other, those of the largest map first. There are no
-        reconstructions, and `small` and `part` are unused. `rng`, on the pictures' device, draws
-        the masks for the dropout before the heads; if it is None, there is no dropout.
+        The logits of the largest of the four maps come first. The second result, the
+        reconstructions, is empty. `small` and `part` are unused. `rng`, on the pictures' device,
+        draws the dropout masks. If it is None, there is no dropout.
         """
         mixed, rate = self.mixed_features(full), self.config.dropout
         with self._logits_norm.normalised():
@@ -96,7 +98,11 @@ class ProjectedDiscriminator(AnyDiscriminator):
         return torch.cat(logits, dim=1), {}
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
-        """Return a list of blocks for each side of the maps that they halve, largest side first."""
+        """Return lists of blocks; the blocks in a list halve maps of about the same size.
+
+        The list of the largest maps is the first. Each small discriminator has at most one block in
+        each list.
+        """
         count = self.config.d_blocks
         lists: list[list[nn.Module]] = [[] for _ in range(count)]
         for blocks in self.blocks:
@@ -108,23 +114,23 @@ class ProjectedDiscriminator(AnyDiscriminator):
     def trunk(self, full: Tensor) -> Tensor:
         """Compute features of pictures: (B, C, H, W) -> (B, K, 8, 8) if H = W.
 
-        The logits of the largest of the four mixed maps are computed from these features. Here the
-        features are resized to `config.map_size(8)`.
+        These are the last features of the first small discriminator, which sees the largest mixed
+        map. They are resized to `config.map_size(8)`.
         """
         with self._trunk_norm.normalised():
             return self._last_features(full)
 
     def embed(self, full: Tensor) -> Tensor:
-        """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""
+        """Return the embeddings (B, 128) of pictures (B, C, H, W) for the contrastive loss."""
         assert self.projection is not None
         with self._embedding_norm.normalised():
             embedding_BK: Tensor = self.projection(self._last_features(full))
         return embedding_BK
 
     def frozen_features(self, full: Tensor) -> list[Tensor]:
-        """Compute the frozen network's features of pictures (B, C, H, W) in [-1, 1], C 1 or 3.
+        """Compute the pretrained network's features of pictures (B, C, H, W) in [-1, 1].
 
-        Returns four maps (B, c, h, w) at the strides 4, 8, 16 and 32.
+        C is 1 or 3. Returns four maps (B, c, h, w), at the strides 4, 8, 16 and 32.
         """
         images = as_rgb(full, WHITE)
         size = self.config.network_input
@@ -134,7 +140,7 @@ class ProjectedDiscriminator(AnyDiscriminator):
         return features
 
     def mixed_features(self, full: Tensor) -> list[Tensor]:
-        """Compute the four maps that the discriminators see, from pictures (B, C, H, W)."""
+        """Compute the four mixed maps, inputs of the small discriminators, from pictures `full`."""
         mixing = self.mixing[self.config.d_features]
         mixed: list[Tensor] = mixing(self.frozen_features(full))
         return mixed
@@ -143,7 +149,7 @@ class ProjectedDiscriminator(AnyDiscriminator):
         return self._resized(self.blocks[0](self.mixed_features(full)[0]))
 
     def _resized(self, features: Tensor) -> Tensor:
-        """Resize the features from which the first logits are computed to the size for `trunk`."""
+        """Resize features bilinearly to `config.map_size(8)`."""
         size = self.config.map_size(8)
         if features.shape[-2:] != size:
             features = functional.interpolate(features, size=size, mode="bilinear")
@@ -151,12 +157,12 @@ class ProjectedDiscriminator(AnyDiscriminator):
 
 
 class FrozenFeatures(nn.Module):
-    """The layers of a pretrained network that computes features at four strides; never trained.
+    """A pretrained network that computes feature maps at four strides and is never trained.
 
-    `name` is a value of `model.d_features`, and `size` the height and width of its input. Each
+    `name` is a value of `model.d_features`, and `size` is the height and width of its input. Each
     BatchNorm is folded into the convolution before it. The weights are buffers that are not in the
-    state dict, so that no optimiser, checkpoint or change of mode affects them. `channels` has the
-    numbers of channels of the four maps.
+    state dict, so optimisers and checkpoints do not contain them. `channels` lists the numbers of
+    channels of the four maps, the largest map first.
     """
 
     def __init__(self, name: str, size: Size) -> None:
@@ -175,11 +181,14 @@ class FrozenFeatures(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenFeatures:
-        """Stay in eval mode, whatever the mode of D."""
+        """Stay in eval mode; `mode` is ignored."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Compute four feature maps of pictures (B, 3, H, W) in the network's input range."""
+        """Compute four feature maps, the largest first, of pictures (B, 3, H, W).
+
+        The pixels have the values (v - 127) / 128, where v is from 0 to 255.
+        """
         maps = []
         for stage in self.stages:
             images = stage(images)
@@ -188,16 +197,15 @@ class FrozenFeatures(nn.Module):
 
 
 class RandomMixing(nn.Module):
-    """Random layers that mix the channels, and then the scales, of four maps; never trained.
+    """Random layers, never trained, that mix the channels of four maps, and then the maps.
 
-    First, a 1x1 convolution mixes the channels of each map; the four maps then have 64, 128, 256
+    First, a 1x1 convolution mixes the channels of each map. The four maps then have 64, 128, 256
     and 512 channels, the largest map first. Then the maps are processed from the smallest to the
-    largest. The result of the previous map is added to the map, another 1x1 convolution changes the
-    number of channels to that of the next larger map, and the map is resized. (The paper resizes
-    before the 1x1 convolution, which gives the same values at four times the cost.) The results
-    have the heights and widths in `sizes`, the largest first, and the numbers of channels in
-    MIXED_WIDTHS. The weights are drawn by `rng` as PyTorch initialises a convolution, and they are
-    in the state dict.
+    largest, in three steps. The result for the previous map is added to the map. Another 1x1
+    convolution changes the number of channels to that of the next larger map. The map is resized to
+    its size in `sizes`. (The paper resizes before the 1x1 convolution. This gives the same values
+    at four times the cost.) The results have the numbers of channels in MIXED_WIDTHS. `c_in` and
+    `sizes` begin with the largest map. `rng` draws the weights, which are in the state dict.
     """
 
     def __init__(self, c_in: list[int], sizes: list[Size], rng: torch.Generator) -> None:
@@ -223,7 +231,7 @@ class RandomMixing(nn.Module):
 class FrozenConv(nn.Module):
     """A 1x1 convolution with random weights that are never trained.
 
-    Weights and biases are uniform within 1 / sqrt(c_in), as PyTorch initialises a convolution.
+    Weights and biases are uniform between -1 / sqrt(c_in) and 1 / sqrt(c_in), as in PyTorch.
     """
 
     weight: Tensor
@@ -241,10 +249,10 @@ class FrozenConv(nn.Module):
 
 
 def discriminator_widths(config: ModelConfig, channels: int, size: Size) -> list[int]:
-    """List the numbers of channels of a map's discriminator, from its input to its last map.
+    """List the numbers of channels in a small discriminator, from its input to its last map.
 
-    `channels` and `size` are those of the mixed map. The width of maps of 64 px and more is `ndf`;
-    it doubles whenever the side is halved.
+    The input is a mixed map with `channels` channels and the height and width `size`. The other
+    maps have `ndf` channels at 64 px and more, 2 x `ndf` at 32 px, 4 x `ndf` at 16 px, and so on.
     """
     level = level_of(size)
     later = [

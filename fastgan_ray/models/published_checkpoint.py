@@ -1,8 +1,9 @@
-"""Read and write checkpoints of the published PyTorch FastGAN.
+"""Read and write checkpoints in the format of the published FastGAN code (PyTorch).
 
-A file is a dict with the state dicts of the generator ("g") and of the discriminator ("d"); their
-keys may start with `module.`. The larger files of the published trainer also have "g_ema" (a list
-of the averaged generator's parameters, without buffers), "opt_g" and "opt_d" (the optimisers).
+A file is a dict with the state dicts of the generator ("g") and of the discriminator ("d"). The
+keys in the state dicts may start with `module.`. The larger files of the published code also have
+"g_ema" (a list of the averaged generator's parameters, without buffers), and "opt_g" and "opt_d"
+(the optimisers).
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ _FIXED = (
 
 
 class PublishedNetworks(NamedTuple):
-    """The networks of a published checkpoint, on the CPU, in eval mode."""
+    """The networks of a published checkpoint, on the CPU, in eval mode.
+
+    `ema` is the averaged generator; it is None if the file does not contain it.
+    """
 
     generator: Generator
     discriminator: Discriminator
@@ -69,12 +73,11 @@ class PublishedNetworks(NamedTuple):
 
 
 def load_published(path: str | Path) -> PublishedNetworks:
-    """Read a published checkpoint; infer the networks' sizes from its tensors.
+    """Read a published checkpoint; infer the networks' sizes from the shapes of its tensors.
 
-    The file has no buffers of the averaged generator, so `ema` has the buffers of the plain
-    generator. Recalibrate the batch statistics of `ema` before you evaluate it. Loading runs no
-    code from the file. Raises UserError if the file is missing, damaged, or not a published
-    checkpoint.
+    The file has no buffers of the averaged generator, so `ema` gets the buffers of `generator`.
+    Recalibrate the batch statistics of `ema` before you evaluate it. Loading runs no code from the
+    file. Raises UserError if the file is missing, damaged, or not a published checkpoint.
     """
     path = Path(path)
     contents = _read(path)
@@ -102,9 +105,9 @@ def save_published(
 ) -> None:
     """Write a checkpoint that the published code can read; replace `path` atomically.
 
-    As in published files, only the parameters of `ema` are written, not its buffers. No optimiser
-    is written. Raises UserError if the networks do not have the published form or the file cannot
-    be written.
+    Of `ema`, the averaged generator, only the parameters are written, as in published files. No
+    optimiser is written. Raises UserError if the settings of the networks differ from the published
+    FastGAN, or if the file cannot be written.
     """
     path = Path(path)
     for network in (generator, discriminator, ema):
@@ -124,7 +127,7 @@ def save_published(
 
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise UserError(f"{path}: no such file; it must be a .pth of the published FastGAN")
+        raise UserError(f"{path}: no such file; give a .pth file of the published FastGAN")
     try:
         file = path.open("rb")
     except OSError as error:
@@ -140,7 +143,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(contents, Mapping) or not {"g", "d"} <= contents.keys():
         keys = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents)
         raise UserError(
-            f"{path}: is not a published FastGAN checkpoint; it must have the keys "
+            f"{path}: is not a published FastGAN checkpoint; it must be a dict with the keys "
             f'"g" and "d" (got {keys})'
         )
     return contents
@@ -151,7 +154,7 @@ def _state_dict(contents: Mapping[str, Any], network: str, path: Path) -> dict[s
     if not isinstance(weights, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
     ):
-        raise UserError(f"{path}: the entry {network} must be a state dict, with tensors by name")
+        raise UserError(f"{path}: the entry {network} must be a state dict of names and tensors")
     return {name.removeprefix("module."): value for name, value in weights.items()}
 
 
@@ -162,8 +165,8 @@ def _infer_config(
     deepest = _shape(d_weights, "rf_big.0.weight_orig", f"{path}: d")[0]
     if stem % 32 or deepest % 16:
         raise UserError(
-            f"{path}: the generator's stem must have 32 * ngf channels and the discriminator's "
-            f"head 16 * ndf (got {stem} and {deepest})"
+            f"{path}: the channels of the generator's stem must be a multiple of 32, and those of "
+            f"the discriminator's head a multiple of 16 (got {stem} and {deepest})"
         )
     present = [side for side in (512, 1024) if f"feat_{side}.1.weight_orig" in g_weights]
     resolution = max(present, default=256)
@@ -177,7 +180,7 @@ def _infer_config(
 
 
 def _published_config(resolution: int, ngf: int, ndf: int, nz: int) -> ModelConfig:
-    """Build the settings of the published networks of one size."""
+    """Return the settings of the published networks with this resolution and these widths."""
     return ModelConfig(
         resolution=resolution,
         ngf=ngf,
@@ -189,7 +192,7 @@ def _published_config(resolution: int, ngf: int, ndf: int, nz: int) -> ModelConf
 
 def _shape(weights: Mapping[str, Tensor], name: str, where: str) -> tuple[int, ...]:
     if name not in weights:
-        raise UserError(f"{where} has no {name}: it is not a published FastGAN checkpoint")
+        raise UserError(f"{where} has no tensor {name}: it is not a published FastGAN checkpoint")
     shape = tuple(weights[name].shape)
     if len(shape) != 4:
         raise UserError(f"{where}: {name} must have 4 dimensions (got shape {shape})")
@@ -199,19 +202,23 @@ def _shape(weights: Mapping[str, Tensor], name: str, where: str) -> tuple[int, .
 def _fill(
     network: nn.Module, names: Mapping[str, str], weights: Mapping[str, Tensor], where: str
 ) -> None:
-    """Copy published weights to a network; raise UserError unless all names and shapes agree."""
+    """Copy published weights to a network.
+
+    `names` is {published name: our name}. Raises UserError if a weight is missing, unknown, or has
+    the wrong shape.
+    """
     expected = network.state_dict()
     problems = [f"{name} is missing" for name in names if name not in weights]
     problems += [f"{name} is unknown" for name in weights if name not in names]
     problems += [
-        f"{name} must be {tuple(expected[ours].shape)} (got {tuple(weights[name].shape)})"
+        f"{name} must have shape {tuple(expected[ours].shape)} (got {tuple(weights[name].shape)})"
         for name, ours in names.items()
         if name in weights and weights[name].shape != expected[ours].shape
     ]
     if problems:
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        more = f"; and {len(problems) - 5} more errors" if len(problems) > 5 else ""
         raise UserError(
-            f"{where} does not have the published form: {'; '.join(problems[:5])}{more}"
+            f"{where} does not fit the published FastGAN: {'; '.join(problems[:5])}{more}"
         )
     network.load_state_dict({ours: weights[name] for name, ours in names.items()})
 
@@ -222,7 +229,8 @@ def _averaged_weights(generator: Generator, averaged: object, path: Path) -> dic
         raise UserError(f"{path}: g_ema must be a list of tensors (got {type(averaged).__name__})")
     if len(averaged) != len(names):
         raise UserError(
-            f"{path}: g_ema must list the generator's {len(names)} parameters (got {len(averaged)})"
+            f"{path}: g_ema must have {len(names)} tensors, one for each parameter of the "
+            f"generator (got {len(averaged)})"
         )
     return dict(zip(names, averaged, strict=True))
 

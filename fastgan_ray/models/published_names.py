@@ -1,4 +1,4 @@
-"""Translate between the published FastGAN's names of layers and tensors and our names."""
+"""Translate the names of layers and tensors in the published FastGAN to the names in our code."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ _SPECTRAL = {
 
 
 def generator_names(generator: Generator) -> dict[str, str]:
-    """Map published names to ours for every tensor of the generator, in the published order."""
+    """Return {published name: our name} for every tensor of the generator, in published order."""
     return _tensor_names(generator, _generator_modules(generator.config.resolution))
 
 
 def discriminator_names(discriminator: Discriminator) -> dict[str, str]:
-    """Map published names to ours for every tensor of the discriminator."""
+    """Return {published name: our name} for every tensor of the discriminator."""
     return _tensor_names(discriminator, _discriminator_modules())
 
 
 def parameter_names(generator: Generator) -> list[str]:
-    """List published names in the order of the published generator's `parameters()`."""
+    """List the published names of the generator's parameters.
+
+    They are in the order of `parameters()` in the published code.
+    """
     parameters = dict(generator.named_parameters())
     return [name for name, ours in generator_names(generator).items() if ours in parameters]
 
 
 def _generator_modules(resolution: int) -> Iterator[tuple[str, str]]:
-    """Yield (published, our) names of the generator's layers, in the published order."""
+    """Yield (published name, our name) of each layer of the generator, in published order."""
     yield "init.init.0", "stem.conv"
     yield "init.init.1", "stem.norm"
     for side in (8, 16, 32, 64, 128, 256):
@@ -69,7 +72,7 @@ def _skip_modules(published: str, ours: str) -> Iterator[tuple[str, str]]:
 
 
 def _discriminator_modules() -> Iterator[tuple[str, str]]:
-    """Yield (published, our) names of the discriminator's layers, or of groups of layers."""
+    """Yield (published name, our name) of each layer, or group of layers, of the discriminator."""
     yield "down_from_big", "stem"
     for index, level in enumerate((4, 8, 16, 32, 64)):
         yield f"down_{level}", f"blocks.{index}"

@@ -1,12 +1,12 @@
 """Build the SNGAN of Miyato et al. (ICLR 2018): residual networks, D spectrally normalised.
 
-The networks are those of the tables in the paper's appendix, for 32 px (CIFAR-10) and 128 px
-(ImageNet, without classes). The paper has no table for 64 px; here G is the paper's G for 128 px
-without its first block, and D is the paper's D for STL-10. The blocks follow the paper's figure;
-the widths inside a block follow Gulrajani et al. (2017). Blocks have 3x3 convolutions with biases,
-nearest upsampling, mean pooling, and a 1x1 convolution on the skip path where the side or the
-number of channels changes. The paper does not state the initial weights; here they are Glorot
-uniform.
+The networks for 32 px (CIFAR-10) and 128 px (ImageNet, without classes) are those of the tables in
+the paper's appendix. The paper has no table for 64 px. Here G for 64 px is the paper's G for 128 px
+without its first block, and D is the paper's D for STL-10. The blocks are those of the paper's
+figure. The numbers of channels inside a block are those of Gulrajani et al. (2017). Blocks have 3x3
+convolutions with biases, nearest upsampling or mean pooling, and a 1x1 convolution on the skip path
+if the size or the number of channels changes. The paper does not state the initial weights. Here
+they are Glorot uniform.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ _D_MULTIPLIERS = {
 
 
 class SnganGenerator(AnyGenerator):
-    """SNGAN's generator: `stem` makes a 4x4 map; `blocks` double its side.
+    """SNGAN's generator.
 
-    If `model.aspect` is not square, the map has another shape (`ASPECTS`).
+    `stem` computes a 4x4 map from the latent, and each of `blocks` doubles its height and width. If
+    `model.aspect` is not square, the first map has the proportions of the aspect.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class SnganGenerator(AnyGenerator):
         self.to_full = _conv(rng, widths[-1], picture_channels, 3)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Generate pictures from latents: (B, nz) -> full (B, C, H, W) and small (B, C, h, w).
+        """Generate full-size pictures (B, C, H, W) and small pictures (B, C, h, w).
 
-        The small pictures are the full ones, resized. Values are in [-1, 1] with tanh, and
-        unbounded without it. `rng` is unused, because this network has no noise.
+        The latents `z_BZ` are (B, nz). The small pictures are the full-size pictures after
+        resizing. The values are in [-1, 1] if `output_activation` is tanh, else they are unbounded.
+        `rng` is unused, because this network has no noise.
         """
         shape = self._channels, *self.config.map_size(4)
         x_BCHW = self.blocks(self.stem(z_BZ).view(-1, *shape))
@@ -70,12 +72,16 @@ class SnganGenerator(AnyGenerator):
         return full_and_small(full, self.config)
 
     def feature_layers(self) -> list[nn.Module]:
-        """List the layers that MixDL compares: its blocks, the smallest maps first."""
+        """List the layers whose outputs MixDL compares: the blocks, smallest maps first."""
         return list(self.blocks)
 
 
 class SnganDiscriminator(AnyDiscriminator):
-    """SNGAN's discriminator: residual `blocks`, the sum over all pixels, and `head`."""
+    """SNGAN's discriminator.
+
+    Residual `blocks` compute features. Their sum over all pixels is the input of `head`, which
+    computes the logit.
+    """
 
     def __init__(
         self, config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
@@ -107,7 +113,11 @@ class SnganDiscriminator(AnyDiscriminator):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute logits (B, 1); there are no reconstructions, and `small`, `part` are unused."""
+        """Compute the logits (B, 1) of pictures `full` (B, C, H, W) in [-1, 1].
+
+        The second result, the reconstructions, is empty. `small` and `part` are unused. `rng` draws
+        the dropout masks; if it is None, there is no dropout.
+        """
         with self._logits_norm.normalised():
             full = self._keep(self._features(full))
             for block in self.blocks[self._depth :]:
@@ -117,12 +127,12 @@ class SnganDiscriminator(AnyDiscriminator):
             return self.head(features[:, :, None, None]).flatten(1), {}
 
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the features before the logits: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
+        """Compute D's last features of 8x8 px: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
         with self._trunk_norm.normalised():
             return self._features(full)
 
     def embed(self, full: Tensor) -> Tensor:
-        """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""
+        """Return the embeddings (B, 128) of pictures (B, C, H, W) for the contrastive loss."""
         assert self.projection is not None
         with self._embedding_norm.normalised():
             embedding_BK: Tensor = self.projection(self._features(full))
@@ -135,7 +145,10 @@ class SnganDiscriminator(AnyDiscriminator):
 
 
 class ResidualUp(nn.Module):
-    """A residual block that doubles the side: two times BatchNorm, ReLU and a convolution."""
+    """A residual block of G that doubles height and width.
+
+    It applies BatchNorm, ReLU and a 3x3 convolution twice.
+    """
 
     def __init__(self, rng: torch.Generator, c_in: int, c_out: int) -> None:
         super().__init__()
@@ -146,7 +159,7 @@ class ResidualUp(nn.Module):
         self.skip = _conv(rng, c_in, c_out, 1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute features of twice the side: (B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
+        """Compute (B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
         h_BCHW: Tensor = upsample_conv2x(functional.relu(self.norm1(x_BCHW)), self.conv1)
         h_BCHW = self.conv2(functional.relu(self.norm2(h_BCHW)))
         # A 1x1 convolution before the upsampling gives the same values as after it.
@@ -155,10 +168,11 @@ class ResidualUp(nn.Module):
 
 
 class ResidualDown(nn.Module):
-    """A residual block of D without batch normalisation: two times ReLU and a convolution.
+    """A residual block of D, which applies ReLU and a 3x3 convolution twice.
 
-    If it `halves`, mean pooling follows. The `first` block of D has no ReLU before its first
-    convolution, because its input is a picture.
+    If `halves`, mean pooling follows, which halves height and width. If `first`, the input is a
+    picture, so there is no ReLU before the first convolution. If `spectral`, the convolutions are
+    spectrally normalised.
     """
 
     def __init__(
@@ -180,7 +194,7 @@ class ResidualDown(nn.Module):
         self.skip = _conv(rng, c_in, c_out, 1, spectral) if changes else nn.Identity()
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute features: (B, c_in, H, W) -> (B, c_out, H, W), or half the side if `halves`."""
+        """Compute (B, c_in, H, W) -> (B, c_out, H, W), or (B, c_out, H/2, W/2) if `halves`."""
         h_BCHW = x_BCHW if self.first else functional.relu(x_BCHW)
         h_BCHW = self.conv2(functional.relu(self.conv1(h_BCHW)))
         if self.halves:
@@ -191,12 +205,15 @@ class ResidualDown(nn.Module):
 
 
 def sngan_g_channels(config: ModelConfig) -> list[int]:
-    """Return G's numbers of channels at 4, 8, 16, ... px up to the resolution."""
+    """List the numbers of channels of G's maps of 4, 8, 16, ... px, up to the resolution."""
     return [times * config.ngf for times in _G_MULTIPLIERS[config.resolution]]
 
 
 def sngan_d_channels(config: ModelConfig) -> tuple[list[int], list[int]]:
-    """Return the numbers of channels of D's blocks that halve the side, and of the others."""
+    """List the numbers of channels of D's blocks: first those that halve the map, then the others.
+
+    Returns two lists.
+    """
     halving, keeping = _D_MULTIPLIERS[config.resolution]
     return [times * config.ndf for times in halving], [times * config.ndf for times in keeping]
 
@@ -204,7 +221,10 @@ def sngan_d_channels(config: ModelConfig) -> tuple[list[int], list[int]]:
 def _conv(
     rng: torch.Generator, c_in: int, c_out: int, kernel: int, spectral: bool = False
 ) -> nn.Conv2d:
-    """Return a convolution that keeps the side, with a bias; if `spectral`, normalise it."""
+    """Return a convolution with biases that keeps height and width.
+
+    Its weights are Glorot uniform. If `spectral`, they are spectrally normalised.
+    """
     layer = glorot(nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, device="meta"), rng)
     if spectral:
         seed = int(torch.randint(2**62, (), generator=rng))

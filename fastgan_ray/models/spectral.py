@@ -1,9 +1,9 @@
 """Normalise weights spectrally (Miyato et al. 2018) like PyTorch, but faster.
 
-Tensors, names and values are the same as in PyTorch's spectral normalisation. PyTorch is slower for
-three reasons: at each use it copies a channels-last weight three times; it multiplies the weight by
-a vector three times, although two are enough; and it needs a dozen autograd operations for the
-gradient.
+The tensors, their names and their values are those of PyTorch's spectral normalisation. PyTorch is
+slower for three reasons. For each use of a weight, it copies a channels-last weight three times. It
+multiplies the weight by a vector three times, although two times are enough. It needs a dozen
+autograd operations for the gradient.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _Shape = tuple[int, int, int]  # channels, height, width
 
 
 def spectral_norm(layer: nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator) -> None:
-    """Add spectral normalisation to a layer; `rng` draws the power iteration's first vectors."""
+    """Add spectral normalisation to a layer.
+
+    `rng` (on the CPU) draws the initial vectors of the power iteration.
+    """
     parametrize.register_parametrization(layer, "weight", SpectralNorm(layer, rng))
 
 
@@ -31,9 +34,9 @@ class SpectralNorm(nn.Module):
     """A parametrization that divides the weight of a convolution by its largest singular value.
 
     The weight is treated as a matrix with a row for each output channel. `_u` and `_v` approximate
-    its first singular vectors. In training mode, each use of the weight improves the vectors by one
-    iteration. If `spectral_joint` has already computed the normalised weight, the weight is in
-    `current`, and its use does not change the vectors.
+    the singular vectors of the largest singular value. In training mode, each use of the weight
+    improves them by one power iteration. If `spectral_joint` has already computed the normalised
+    weight, it is stored in `current`. Then a use of the weight does not change the vectors.
     """
 
     _u: Tensor
@@ -52,7 +55,7 @@ class SpectralNorm(nn.Module):
             self._iterate(*matrix)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the normalised weight, in the weight's own memory layout."""
+        """Return the normalised weight, with the memory layout of `weight`."""
         if self.current is not None:
             return self.current
         with full_precision(weight.device.type):
@@ -66,7 +69,11 @@ class SpectralNorm(nn.Module):
         return normalised
 
     def _iterate(self, matrix: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
-        """Improve the vectors once; return u (rows,), v (columns,) and the singular value."""
+        """Improve the vectors by one power iteration.
+
+        Returns u (rows,), v (columns,) and the singular value, a scalar. `matrix` and `shape` are
+        the results of `_matrix`.
+        """
         u, _ = _unit_(torch.mv(matrix, _last(self._v, shape)))
         # v is u W scaled to length 1, so the value u W v is the length of u W.
         v, value = _unit_(torch.mv(matrix.T, u))
@@ -76,14 +83,14 @@ class SpectralNorm(nn.Module):
         return u, v, value
 
     def _value(self, matrix: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
-        """Return u (rows,) and v (columns,) unchanged, and their singular value u W v."""
+        """Return the present u (rows,) and v (columns,), and the singular value u W v, a scalar."""
         return self._u, self._v, torch.dot(self._u, torch.mv(matrix, _last(self._v, shape)))
 
     def _matrix(self, weight: Tensor) -> tuple[Tensor, _Shape]:
-        """Return the matrix with a row for each output channel, and the shape of a row.
+        """Return the weight as a matrix with a row for each output channel, and the shape of a row.
 
-        The columns are in channels-last order (height, width, input channel), so for a
-        channels-last weight the matrix is a view.
+        The shape of a row is (channels, height, width). The columns of the matrix are in
+        channels-last order. So if the weight is channels-last, the matrix is a view and not a copy.
         """
         rows = weight.permute(0, 2, 3, 1)
         if self.transposed:
@@ -92,14 +99,14 @@ class SpectralNorm(nn.Module):
 
 
 class SpectralLayer(NamedTuple):
-    """A spectrally normalised convolution."""
+    """The weight of a spectrally normalised convolution, and its normalisation."""
 
     parameters: parametrize.ParametrizationList
     norm: SpectralNorm
 
     @property
     def weight(self) -> Tensor:
-        """Return the trained weight, before the normalisation."""
+        """The trained weight, before the normalisation."""
         weight: Tensor = self.parameters.original
         return weight
 
@@ -112,14 +119,17 @@ def spectral_layers(module: nn.Module) -> Iterator[SpectralLayer]:
 
 
 def settle_vectors(layer: SpectralLayer) -> None:
-    """Repeat the power iteration until the layer's u and v fit a weight that was copied into it."""
+    """Improve u and v of a layer by several power iterations.
+
+    This is needed after another weight was copied into the layer.
+    """
     matrix = layer.norm._matrix(layer.weight.detach())
     for _ in range(_FIRST_ITERATIONS):
         layer.norm._iterate(*matrix)
 
 
 class _Divide(torch.autograd.Function):
-    """Divide a weight W by its singular value u W v (`value`); u and v have no gradient."""
+    """Divides a weight W by its singular value u W v (`value`); u and v get no gradient."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, value: Tensor, u: Tensor, v: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type
@@ -136,14 +146,14 @@ class _Divide(torch.autograd.Function):
 
 
 def full_precision(device: str) -> AbstractContextManager[None]:
-    """Switch off autocast within this context; 16 bits are too few for a singular value."""
+    """Switch off autocast within this context, because 16 bits are too few for a singular value."""
     if torch.amp.is_autocast_available(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
 
 
 def _unit_(vector: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale the vector to length 1, in place; return it and its earlier length."""
+    """Scale a vector to length 1, in place; return the vector and its length before scaling."""
     length = torch.linalg.vector_norm(vector)
     return vector.div_(length.clamp_min(EPS)), length
 

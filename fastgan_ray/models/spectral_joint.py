@@ -1,12 +1,13 @@
 """Apply spectral normalisation to all weights of a network at once, with few operators.
 
-All weights are copied into one flat tensor, each in its own memory order. Weights with the same
-shape are next to each other and are multiplied as one batch of matrices. Small weights are
-multiplied element by element, whatever their shapes. Norms, divisions and gradients are computed on
-the flat tensor. The results are the same as those of `spectral`, which normalises weights one by
-one; only the order of sums differs. Sizes: L weights have N elements, U rows and V columns in
-total. A vector of size P = U + V has the vectors u of all weights, then the vectors v of all
-weights. `spectral_plan` has the order of the weights.
+All weights are copied into one flat tensor. Weights with the same shape are next to each other and
+are multiplied by their vectors as one batch of matrices. Small weights of any shapes are multiplied
+element by element. Norms, divisions and gradients are computed on the flat tensor. The module
+`spectral` normalises weights one by one; its results differ only by rounding.
+
+The last letter of a tensor's name is its size. There are L weights. In total, they have N elements,
+U rows and V columns. A vector of size P = U + V has the vectors u of all weights, and then the
+vectors v of all weights. `spectral_plan` has the order of the weights.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ from fastgan_ray.torch_compat import copy_each_, norm_of_each
 
 
 class JointSpectralNorm:
-    """Normalises all weights of some modules at once; the modules must be used together."""
+    """Normalises the weights of all convolutions in `modules` at once.
+
+    All these convolutions must be used in each context `normalised`.
+    """
 
     def __init__(self, *modules: nn.Module) -> None:
         self._modules = modules
@@ -35,16 +39,17 @@ class JointSpectralNorm:
         self._plans: dict[tuple[torch.device, int, int], Plan | None] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> JointSpectralNorm:
-        """Return a copy that normalises the copies of the modules."""
+        """Return a copy that normalises the weights in copies of the modules."""
         return JointSpectralNorm(*(copy.deepcopy(module, memo) for module in self._modules))
 
     @contextmanager
     def normalised(self) -> Iterator[None]:
-        """Normalise all weights now, once for all their uses within this context.
+        """Normalise all weights at the start of this context, for all their uses within it.
 
-        In training mode, this improves the approximate singular vectors by one iteration. The
-        context has no effect if `kernels.KERNELS` excludes joint normalisation on this device, or
-        if a weight is not channels last. Then each use of a weight normalises it separately.
+        In training mode, this improves the singular vectors by one power iteration. Weights with
+        more elements than `joint_up_to` in `kernels.KERNELS` are not included. If a weight is not
+        channels-last, no weight is included. Weights that are not included are normalised at each
+        use, by `spectral`.
         """
         plan = self._plan()
         if plan is None:
@@ -62,7 +67,7 @@ class JointSpectralNorm:
                 norm.current = None
 
     def _plan(self) -> Plan | None:
-        """Return the plan for the weights' device, or None to normalise each weight separately."""
+        """Return the plan for the weights' device; None if each weight is normalised separately."""
         # Find the layers at the first use: while a network is copied, its modules are incomplete.
         if self._layers is None:
             self._layers = [part for module in self._modules for part in spectral_layers(module)]
@@ -79,7 +84,7 @@ class JointSpectralNorm:
 
 
 class _Normalise(torch.autograd.Function):
-    """Divide each weight W by its largest singular value u W v; u and v have no gradient."""
+    """Divides each weight W by its largest singular value u W v; u and v get no gradient."""
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, *weights: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401 - autograd has no type
@@ -117,10 +122,10 @@ class _Normalise(torch.autograd.Function):
 
 
 def _iterate(plan: Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Improve all u and v vectors by one power iteration.
+    """Improve all vectors u and v by one power iteration.
 
-    Return the vectors (P,) and the singular values (L,). The elements of a v vector are in the
-    order in which the weight's columns are in memory.
+    Returns the vectors (P,) and the singular values (L,). The elements of each vector v are in the
+    order of the weight's columns in memory.
     """
     norms = [layer.norm for layer in plan.layers]
     v_V = torch.cat([norm._v for norm in norms]).index_select(0, plan.memory_V)
@@ -140,9 +145,9 @@ def _iterate(plan: Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _look_up(plan: Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return all u and v vectors (P,), unchanged, and the singular values (L,).
+    """Return the present vectors u and v (P,), and the singular values (L,).
 
-    The elements of a v vector are in the order in which the weight's columns are in memory.
+    The elements of each vector v are in the order of the weight's columns in memory.
     """
     norms = [layer.norm for layer in plan.layers]
     v_V = torch.cat([norm._v for norm in norms]).index_select(0, plan.memory_V)
@@ -152,7 +157,10 @@ def _look_up(plan: Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _in_memory(tensor: Tensor) -> Tensor:
-    """View a tensor's elements in channels-last memory order; copy the tensor first if needed."""
+    """Return the elements of a tensor as a vector in channels-last order.
+
+    The vector is a view if the tensor is channels-last, else a copy.
+    """
     tensor = tensor.contiguous(memory_format=torch.channels_last)
     return tensor.as_strided((tensor.numel(),), (1,))
 
@@ -160,7 +168,10 @@ def _in_memory(tensor: Tensor) -> Tensor:
 def _as_weights(
     flat_N: Tensor, sizes: Sequence[int], weights: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """Return a view of each weight's part of `flat_N`, with the weight's shape and strides."""
+    """Return views of the parts of `flat_N`, one for each weight.
+
+    `sizes` has the number of elements of each weight. A view has the weight's shape and strides.
+    """
     return tuple(
         flat_N.as_strided(weight.shape, weight.stride(), start)
         for weight, start in zip(weights, starts(sizes), strict=True)

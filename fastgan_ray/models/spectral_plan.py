@@ -1,7 +1,7 @@
 """Define the order and the index tensors with which `spectral_joint` normalises many weights.
 
-Sizes: L weights have N elements, U rows and V columns in total; P = U + V. A name ends with the
-sizes of its tensor: `flat_N` has N elements.
+There are L weights. In total, they have N elements, U rows and V columns; P is U + V. The last
+letter of a tensor's name is its size, so `flat_N` has N elements.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastgan_ray.models.spectral import SpectralLayer
 
 
 class _Shape(NamedTuple):
-    """The shape of the matrix into which spectral normalisation reshapes a layer's weight."""
+    """The shape of a layer's weight as the matrix that spectral normalisation uses."""
 
     rows: int
     columns: int
@@ -30,7 +30,7 @@ class _Shape(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """A batch of weights with the same shape, and their positions in the flat tensors."""
+    """Weights with the same shape, and their positions in the tensors of all weights."""
 
     shape: _Shape
     size: int
@@ -39,7 +39,7 @@ class _Batch(NamedTuple):
     columns: slice  # positions among the V columns
 
     def matrices(self, flat_N: Tensor) -> Tensor:
-        """Return a view of the batch's weights as matrices: (size, rows, columns)."""
+        """Return a view (size, rows, columns) of the batch's weights, one matrix per weight."""
         rows, columns, transposed = self.shape
         if transposed:
             return flat_N[self.elements].view(self.size, columns, rows).mT
@@ -49,9 +49,9 @@ class _Batch(NamedTuple):
 class Plan:
     """The order in which weights are normalised together, and the index tensors for this.
 
-    A plan is made once and used for all normalisations. First come the weights with at most
-    `gather_up_to` elements, except those of transposed convolutions; `small` multiplies all of them
-    in one operation. The other weights follow, in `batches` of the same shape.
+    A plan is built once and used for all normalisations. The weights with at most `gather_up_to`
+    elements, except those of transposed convolutions, are the first. `small` multiplies all of them
+    in one operation. The other weights follow, in `batches` of weights with the same shape.
     """
 
     def __init__(
@@ -85,11 +85,12 @@ class Plan:
         return batches
 
     def _fill(self, device: torch.device) -> None:
-        """Make the index tensors.
+        """Create the index tensors on `device`.
 
-        Some of them convert the columns of all weights between their order in memory and their
-        order in the published code. Others say which weight a row, a column or a chunk belongs to.
-        A chunk is `chunk` consecutive elements of the flat tensor, all of the same weight.
+        `memory_V` and `published_P` convert the columns of weights between their order in memory
+        and their order in PyTorch's spectral normalisation. The tensors named `owner` say to which
+        weight a row, a column or a chunk belongs. A chunk is `chunk` consecutive elements of the
+        flat tensor, all of the same weight.
         """
         number = torch.arange(len(self.layers), dtype=torch.int32)
         rows, columns = torch.tensor(self.rows), torch.tensor(self.columns)
@@ -111,14 +112,15 @@ class Plan:
         self.rows_L, self.chunks_L = rows.to(device), chunks.to(device)
 
     def is_channels_last(self) -> bool:
-        """Return whether all weights are channels last, as the flat copy requires."""
+        """Return whether all weights are channels-last in memory, which the plan requires."""
         last = torch.channels_last
         return all(layer.weight.is_contiguous(memory_format=last) for layer in self.layers)
 
     def multiply(self, flat_N: Tensor, v_V: Tensor) -> list[Tensor]:
-        """Multiply each weight by its v vector; all results together have U elements.
+        """Multiply each weight, as a matrix, by its vector v.
 
-        `flat_N` has the elements of all weights, `v_V` their v vectors.
+        `flat_N` has the elements of all weights, and `v_V` has their vectors v. The results are
+        vectors with U elements in total.
         """
         products = [self.small.multiply(flat_N, v_V)] if self.small else []
         for batch in self.batches:
@@ -127,9 +129,9 @@ class Plan:
         return products
 
     def multiply_transposed(self, flat_N: Tensor, u: Sequence[Tensor]) -> list[Tensor]:
-        """Multiply each transposed weight by its u vector.
+        """Multiply the transpose of each weight, as a matrix, by its vector u.
 
-        `u` is what `multiply` returned. All results together have V elements.
+        `u` is a result of `multiply`. The results are vectors with V elements in total.
         """
         products, u_of_batches = [], list(u)
         if self.small:
@@ -140,7 +142,10 @@ class Plan:
         return products
 
     def subtract_outer_(self, flat_N: Tensor, u_U: Tensor, v_V: Tensor) -> None:
-        """Subtract from each weight the product of its u and v, in place."""
+        """Subtract the outer product of u and v from each weight in `flat_N`, in place.
+
+        `u_U` and `v_V` have the vectors of all weights.
+        """
         if self.small:
             self.small.subtract_outer_(flat_N, u_U, v_V)
         for batch in self.batches:
@@ -150,11 +155,11 @@ class Plan:
 
 
 class _Small:
-    """Multiplies many small matrices, of any shapes, by a vector each, in one operation.
+    """Multiplies many small matrices of any shapes, each by its own vector, in one operation.
 
-    Together, the matrices have S elements. Each element is multiplied by the entry of the vector
-    that belongs to its column (or row, for the transposed matrix), and then the products are
-    summed. Index tensors have the row and the column of each element.
+    The matrices have S elements in total. `column_S` has the index of each element's column. Each
+    element is multiplied by the vector's entry with this index, and then the products of each row
+    are summed. For the transposes, `row_S` is used in the same way.
     """
 
     def __init__(self, shapes: Sequence[_Shape], device: torch.device) -> None:
@@ -188,7 +193,7 @@ class _Small:
 
 
 def _memory_order(layer: SpectralLayer) -> Tensor:
-    """Return PyTorch's indices of a weight's columns, in the order of the columns in memory."""
+    """Return the indices of a weight's columns in PyTorch's matrix, in the order of memory."""
     columns = torch.arange(layer.norm._v.numel())
     if layer.norm.transposed:
         return columns
@@ -196,11 +201,14 @@ def _memory_order(layer: SpectralLayer) -> Tensor:
 
 
 def segment_sums(terms: Tensor, lengths: Tensor) -> Tensor:
-    """Sum consecutive segments of `terms`; return a sum for each of the `lengths`."""
+    """Sum consecutive segments of the vector `terms`.
+
+    `lengths` has the length of each segment. Returns a vector with the sum of each segment.
+    """
     # `unsafe` skips a check of the lengths that would wait for the device.
     return torch.segment_reduce(terms, "sum", lengths=lengths, unsafe=True)
 
 
 def starts(sizes: Sequence[int]) -> list[int]:
-    """Return where each part starts in the flat tensor: sizes 3, 4 -> starts 0, 3."""
+    """Return where each part starts if parts of these sizes follow each other: [3, 4] -> [0, 3]."""
     return [0, *itertools.accumulate(sizes)][: len(sizes)]

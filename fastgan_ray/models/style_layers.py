@@ -1,8 +1,9 @@
 """Build the layers of StyleGAN2 (Karras et al., CVPR 2020).
 
-All weights are drawn from N(0, 1) and scaled when they are used (equalised learning rate, Karras et
-al. 2018), so that Adam moves all layers at the same relative rate. When the side of a
-map is doubled or halved, the map is filtered with [1, 3, 3, 1] along its height and width.
+All weights have an equalised learning rate (Karras et al. 2018): they are drawn from N(0, 1), and
+scaled when they are used. So Adam changes the weights of all layers at the same relative rate. When
+the height and width of a map are doubled or halved, the map is blurred with the filter [1, 3, 3, 1]
+in both directions.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _STDDEV_GROUP = 4  # number of pictures whose features are compared
 
 
 class LinearEqual(nn.Linear):
-    """A linear layer whose equalised learning rate is multiplied by `rate`."""
+    """A linear layer with an equalised learning rate, which is multiplied by `rate`.
+
+    `bias` is the initial value of the biases.
+    """
 
     def __init__(
         self, rng: torch.Generator, c_in: int, c_out: int, bias: float = 0.0, rate: float = 1.0
@@ -39,9 +43,10 @@ class LinearEqual(nn.Linear):
 
 
 class ConvEqual(nn.Conv2d):
-    """A convolution that keeps the height and width of its input.
+    """A convolution with an equalised learning rate, with a kernel of `side` x `side`.
 
-    If `halves`, it blurs its input with a low-pass filter and halves the height and width.
+    It keeps the height and width of its input. If `halves`, it blurs its input with a low-pass
+    filter, and halves the height and width.
     """
 
     kernel: Tensor
@@ -74,12 +79,13 @@ class ConvEqual(nn.Conv2d):
 
 
 class ConvModulated(nn.Conv2d):
-    """A convolution whose weights are scaled by a style: a factor per picture and input channel.
+    """A convolution whose weights are multiplied by a style.
 
-    If it `demodulates`, each output channel is divided by the standard deviation that its values
-    are expected to have for inputs of standard deviation 1. The code scales the features instead of
-    the weights; the result is the same. If it `doubles`, a transposed convolution doubles the side,
-    and the result is filtered.
+    A style has a factor for each input channel, and each picture has its own style. If
+    `demodulates`, each output channel is divided by its expected standard deviation, for inputs of
+    standard deviation 1. The code multiplies the features instead of the weights, which gives the
+    same result. If `doubles`, a transposed convolution doubles height and width, and the result is
+    blurred.
     """
 
     kernel: Tensor
@@ -100,9 +106,9 @@ class ConvModulated(nn.Conv2d):
         _initialise(self, rng)
 
     def forward(self, x_BCHW: Tensor, style_BC: Tensor) -> Tensor:  # type: ignore[override]
-        """Compute features: (B, c_in, H, W) and styles (B, c_in) -> (B, c_out, H, W).
+        """Compute features (B, c_out, H, W), or (B, c_out, 2H, 2W) if the layer `doubles`.
 
-        If the layer `doubles`, the result is (B, c_out, 2H, 2W).
+        `x_BCHW` has features (B, c_in, H, W), and `style_BC` has a style (c_in,) for each picture.
         """
         weight = self.weight * self.scale
         x_BCHW = x_BCHW * style_BC[:, :, None, None].to(x_BCHW.dtype)
@@ -120,34 +126,39 @@ class ConvModulated(nn.Conv2d):
 
 
 class Constant(nn.Module):
-    """A trained map (1, C, H, W), the same for all pictures; its initial values are N(0, 1)."""
+    """A learnt map (1, C, H, W) that is the same for all pictures, with initial values N(0, 1)."""
 
     def __init__(self, rng: torch.Generator, channels: int, size: tuple[int, int]) -> None:
         super().__init__()
         self.value = nn.Parameter(torch.randn(1, channels, *size, generator=rng))
 
     def forward(self, w_BW: Tensor) -> Tensor:
-        """Return the map for each picture of a batch: (B, C, H, W)."""
+        """Repeat the map for each picture: latents (B, nz) -> (B, C, H, W)."""
         return self.value.repeat(w_BW.shape[0], 1, 1, 1)
 
 
 def activated(x: Tensor) -> Tensor:
-    """Apply LeakyReLU .2, and scale the result to keep the standard deviation of the values."""
+    """Apply LeakyReLU with slope .2, and multiply by sqrt(2) to keep the size of the values."""
     return functional.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
 def filtered(x_BCHW: Tensor, kernel: Tensor, padding: int, stride: int = 1) -> Tensor:
-    """Filter each channel with the same kernel (h, w); zeros surround the map."""
+    """Convolve each channel of `x_BCHW` with the same `kernel` (h, w).
+
+    `padding` zeros are added on each side of the map. `stride` is the stride of the convolution.
+    """
     channels = x_BCHW.shape[1]
     weight = kernel.to(x_BCHW.dtype).expand(channels, 1, -1, -1)
     return functional.conv2d(x_BCHW, weight, None, stride, padding, groups=channels)
 
 
 def with_deviation(x_BCHW: Tensor, group: Group) -> Tensor:
-    """Append a channel: the mean standard deviation of the features within a set of pictures.
+    """Append a channel that has the minibatch standard deviation: (B, C, H, W) -> (B, C + 1, H, W).
 
-    (B, C, H, W) -> (B, C + 1, H, W). The whole batch, over all processes of `group`, is divided
-    into sets of 4 pictures. If the batch size is not a multiple of 4, the sets have 3, 2 or 1.
+    The batch of all processes of `group` is divided into sets of 4 pictures, or of 3, 2 or 1 if its
+    size is not a multiple of 4. The standard deviation of each feature within a set is computed.
+    The new channel has the mean of these standard deviations, so it is the same for all pixels of
+    all pictures in a set.
     """
     all_BCHW = group.gather(at_least_float32(x_BCHW))
     count, *shape = all_BCHW.shape
@@ -160,9 +171,9 @@ def with_deviation(x_BCHW: Tensor, group: Group) -> Tensor:
 
 
 def _initialise(layer: ConvEqual | ConvModulated, rng: torch.Generator) -> None:
-    """Initialise a layer that is on the device "meta".
+    """Move a layer from the device "meta" to the CPU, with initial weights N(0, 1) and biases 0.
 
-    Draw its weights, set the scale of its weights, and add the kernel of the blur filter.
+    Also set the factor of its weights, and add the kernel of the blur filter.
     """
     layer.to_empty(device="cpu")
     nn.init.normal_(layer.weight, generator=rng)

@@ -1,8 +1,8 @@
 """Build StyleGAN2 (Karras et al., CVPR 2020): a skip generator and a residual discriminator.
 
-With ngf = ndf = 64 and nz = 512, the networks are those of the paper's configurations A to E. Other
-widths keep the proportions. Vectors of the latent space W also have nz numbers. Training uses
-neither style mixing nor path length regularisation.
+With ngf = ndf = 64 and nz = 512, the networks have the widths of the paper's configuration E. With
+other values, all numbers of channels change in proportion. Vectors of the latent space W also have
+nz numbers. Training uses neither style mixing nor path length regularisation.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ _LAYOUT_SIDES = (4, 8)  # sides in px whose styles decide the layout (Karras et 
 
 
 class StyleGan2Generator(AnyGenerator):
-    """StyleGAN2's generator, made of `mapping`, `constant` and `blocks`.
+    """StyleGAN2's generator.
 
-    `blocks` has one block for each side; each block has a layer `to_rgb`. If `model.aspect` is
-    not square, the first map has another shape (`ASPECTS`); blocks are named by the sides that a
-    square picture would have.
+    `mapping` maps latents to the space W, `constant` is the first map, and `blocks` has a block for
+    each size of maps, with the side in px as key. The pictures are the sum of the outputs of the
+    blocks' layers `to_rgb`. If `model.aspect` is not square, the first map has the proportions of
+    the aspect, and the keys are the sides that square pictures would have.
     """
 
     def __init__(
@@ -64,28 +65,30 @@ class StyleGan2Generator(AnyGenerator):
             )
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Generate pictures from latents: (B, nz) -> full (B, C, H, W) and small (B, C, h, w).
+        """Generate full-size pictures (B, C, H, W) and small pictures (B, C, h, w).
 
-        The small pictures are the full ones, resized. Values are in [-1, 1] with tanh, and
-        unbounded without it. `rng` draws the injected noise on its own device. If `rng` is None,
-        every sample uses the same fixed noise maps. The length of a latent has no effect.
+        The latents `z_BZ` are (B, nz); only their directions have an effect. The small pictures are
+        the full-size pictures after resizing. The values are in [-1, 1] if `output_activation` is
+        tanh, else they are unbounded. `rng` draws the injected noise, on the device of `rng`. If it
+        is None, every sample gets the same fixed noise maps.
         """
         w_BW = self._map(z_BZ)
         return self._pictures(w_BW, w_BW, rng)
 
     def feature_layers(self) -> list[nn.Module]:
-        """List the layers that MixDL compares: the last convolution of each block.
+        """List the layers whose outputs MixDL compares: the last convolution of each block.
 
-        The layer of the smallest map is the first.
+        The layer with the smallest map is the first.
         """
         blocks = [block for block in self.blocks.values() if isinstance(block, StyledBlock)]
         return [block.layers[-1] for block in blocks]
 
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
-        """Generate pictures with the layout of one latent (B, nz) and the style of another.
+        """Generate pictures with the layout of the latent `content_BZ` and the style of `style_BZ`.
 
-        The styles at 4 and 8 px are computed from `content_BZ`, all others from `style_BZ`. Noise
-        maps are fixed. Returns the same as `forward`.
+        Both latents are (B, nz). The styles of maps of 4 and 8 px are computed from `content_BZ`,
+        and the styles of larger maps from `style_BZ`. Noise maps are fixed. Returns full-size and
+        small pictures, like `forward`.
         """
         return self._pictures(self._map(content_BZ), self._map(style_BZ), None)
 
@@ -110,10 +113,11 @@ class StyleGan2Generator(AnyGenerator):
 
 
 class StyledBlock(nn.Module):
-    """Styled convolutions with noise and LeakyReLU, and a convolution to colours (`to_rgb`).
+    """A block of styled convolutions, each with LeakyReLU, and the layer `to_rgb`.
 
     `convolutions` has a pair for each styled convolution: its number of input channels, and whether
-    it doubles the side.
+    it doubles height and width. `width` is the number of output channels. `noises` has the noise
+    layer of each convolution, or None.
     """
 
     def __init__(
@@ -136,14 +140,20 @@ class StyledBlock(nn.Module):
     def forward(
         self, x_BCHW: Tensor, w_BW: Tensor, rng: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Compute features (B, width, H, W), and the colours to add to pictures (B, C, H, W)."""
+        """Return features (B, width, H, W), and colours (B, C, H, W) to add to the pictures.
+
+        `w_BW` are the latents in W, and `rng` draws the noise (None: fixed noise maps).
+        """
         for layer in self.layers:
             x_BCHW = activated(layer(x_BCHW, w_BW, rng))
         return x_BCHW, self.to_rgb(x_BCHW, w_BW, None)
 
 
 class StyledConv(nn.Module):
-    """A modulated convolution with optional noise; `affine` turns a latent w into its style."""
+    """A modulated convolution with optional noise.
+
+    The layer `affine` computes the style of the convolution from a latent in W.
+    """
 
     def __init__(
         self, conv: ConvModulated, rng: torch.Generator, nz: int, noise: NoiseInjection | None
@@ -154,7 +164,10 @@ class StyledConv(nn.Module):
         self.noise = noise
 
     def forward(self, x_BCHW: Tensor, w_BW: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Compute features; `rng` draws the noise, or if it is None, the noise map is fixed."""
+        """Compute features from features `x_BCHW` and latents in W, `w_BW` (B, nz).
+
+        `rng` draws the noise. If it is None, the noise map is fixed.
+        """
         x_BCHW = self.conv(x_BCHW, self.affine(w_BW))
         return x_BCHW if self.noise is None else self.noise(x_BCHW, rng)
 
@@ -162,10 +175,9 @@ class StyledConv(nn.Module):
 class StyleGan2Discriminator(AnyDiscriminator):
     """StyleGAN2's residual discriminator.
 
-    `from_rgb` computes features of the picture, and `blocks` halve the side down to 4x4. Then a
-    channel is appended: the mean standard deviation of the features within a set of pictures. The
-    last layers are `conv`, `hidden` and `head`. So a logit also depends on other pictures of the
-    batch.
+    `from_rgb` computes features of the picture, and `blocks` halve height and width until the map
+    has 4x4 px. Then a channel with the minibatch standard deviation is appended, so a logit also
+    depends on other pictures of the batch. `conv`, `hidden` and `head` compute the logit.
     """
 
     def __init__(
@@ -194,13 +206,20 @@ class StyleGan2Discriminator(AnyDiscriminator):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute logits (B, 1); there are no reconstructions, and `small`, `part` are unused."""
+        """Compute the logits (B, 1) of pictures `full` (B, C, H, W) in [-1, 1].
+
+        The second result, the reconstructions, is empty. `small` and `part` are unused. `rng` draws
+        the dropout masks; if it is None, there is no dropout.
+        """
         x_BCHW = with_deviation(self.blocks[-1](self._keep(self.trunk(full))), self.group)
         features = activated(self.hidden(activated(self.conv(x_BCHW)).flatten(1)))
         return self.head(dropout(features, self.config.dropout, rng, self.group)), {}
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
-        """List the blocks, starting at the picture; the first block also has `from_rgb`."""
+        """List D's blocks from the picture to the logits; each block is a list of its modules.
+
+        The first block also has the layer `from_rgb`.
+        """
         first, *others = self.blocks
         return [[self.from_rgb, first], *([block] for block in others)]
 
@@ -213,7 +232,10 @@ class StyleGan2Discriminator(AnyDiscriminator):
 
 
 class ResidualHalf(nn.Module):
-    """A residual block that halves the side, with a 1x1 convolution on the skip path."""
+    """A residual block of D that halves height and width.
+
+    It has two 3x3 convolutions, and a 1x1 convolution on the skip path.
+    """
 
     def __init__(self, rng: torch.Generator, c_in: int, c_out: int) -> None:
         super().__init__()
@@ -222,17 +244,23 @@ class ResidualHalf(nn.Module):
         self.skip = ConvEqual(rng, c_in, c_out, 1, halves=True, bias=False)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute features of half the side: (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
+        """Compute (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
         h_BCHW = activated(self.conv2(activated(self.conv1(x_BCHW))))
         sum_BCHW: Tensor = h_BCHW + self.skip(x_BCHW)
         return sum_BCHW / math.sqrt(2)
 
 
 def stylegan2_channels(config: ModelConfig, base: int) -> dict[int, int]:
-    """Return {side in px: number of channels} for maps of side 4, 8, ... up to the resolution."""
+    """Return {side in px: number of channels} for maps of side 4, 8, ... up to the resolution.
+
+    `base` is `config.ngf` for G and `config.ndf` for D.
+    """
     return widths(_MULTIPLIERS, config.resolution, base, None)
 
 
 def _doubled(x_BCHW: Tensor) -> Tensor:
-    """Double the side of pictures bilinearly; `style_layers` doubles maps with the same filter."""
+    """Double the height and width of pictures bilinearly.
+
+    This is the same as the filter [1, 3, 3, 1] of `style_layers`, except at the borders.
+    """
     return functional.interpolate(x_BCHW, scale_factor=2, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Make a network train on batches that are split over several processes."""
+"""Prepare a network for training on batches that are divided among several processes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fastgan_ray.models.discriminator_norms import ChainControl
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with the statistics of the batch of all processes, on any device.
+    """A batch normalisation that uses the statistics of the batch of all processes.
 
-    PyTorch's own SyncBatchNorm does not run on a CPU and has no second derivative.
+    It runs on any device and has second derivatives, unlike PyTorch's SyncBatchNorm.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, group: Group) -> None:
-        """Replace the layer `norm`; use its weight and buffer tensors."""
+        """Create a replacement for the layer `norm` that shares its parameters and buffers."""
         super().__init__(norm.num_features, norm.eps, norm.momentum, device="meta")
         self.group = group
         for name in ("weight", "bias"):
@@ -28,7 +28,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
             self.register_buffer(name, buffer)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Normalise (B, C, H, W) -> (B, C, H, W); B must be the same in each process."""
+        """Normalise features (B, C, H, W); B must be the same in each process."""
         if not self.training or self.group.size == 1:
             return super().forward(x_BCHW)
         wide = at_least_float32(x_BCHW)
@@ -49,7 +49,10 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _remember(self, mean_C: Tensor, variance_C: Tensor, count: int) -> None:
-        """Update the running statistics as `nn.BatchNorm2d` does."""
+        """Update the running statistics as `nn.BatchNorm2d` does.
+
+        `count` is the number of values per channel in all processes.
+        """
         assert self.running_mean is not None and self.running_var is not None
         assert self.momentum is not None and self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
@@ -59,11 +62,11 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def distribute(network: nn.Module, group: Group) -> None:
-    """Make `network` train on a part of each batch as if one process trained on the whole batch.
+    """Change `network` so that each process of `group` can train it on its part of a batch.
 
-    Batch statistics are computed over all processes. Random numbers are drawn for the whole batch,
-    and each process uses the rows of its own samples. The names and values in the state dict do not
-    change.
+    The result is that of one process with the whole batch. Batch statistics are computed over all
+    processes. Random numbers are drawn for the whole batch, and each process uses those of its own
+    samples. The names and values in the state dict do not change.
     """
     if group.size == 1:
         return

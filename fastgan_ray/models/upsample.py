@@ -1,13 +1,13 @@
-"""Double a map's side before a 3x3 convolution, in one of two forms.
+"""Double the height and width of a map, then apply a 3x3 convolution, in one of two ways.
 
-In the plain form, each pixel becomes 2x2 equal pixels, and the convolution is applied to the larger
-map. The other form computes the same sums as one transposed convolution of stride 2. Each weight of
-its 4x4 kernel is the sum of the weights of the 3x3 kernel that are applied to the same pixel. This
-form needs 16 multiplications per pixel and pair of channels instead of 36, and stores no map of
-doubled side. This form is exact; only the order of sums differs. It saves time only on large maps,
-because the 4x4 kernel must be computed. `kernels.KERNELS` has the smallest side at which a device
-uses this form. The choice does not depend on the batch size, because a sample must not depend on
-its batch.
+The first way makes 2x2 equal pixels of each pixel, and applies the convolution to the larger map.
+The second way is one transposed convolution of stride 2. Each weight of its 4x4 kernel is the sum
+of the weights of the 3x3 kernel that multiply the same pixel. The results differ only by rounding.
+The second way needs 16 multiplications instead of 36 for each pixel and pair of channels, and does
+not store the larger map. It saves time only for large maps, because the 4x4 kernel must be
+computed. `kernels.KERNELS` has, for each device, the smallest map for which the second way is used.
+The choice does not depend on the batch size, because a sample must not depend on the size of its
+batch.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from fastgan_ray.models.kernels import kernels_for
 
 
 def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    """Double the side, then apply a 3x3 convolution with padding 1.
+    """Double height and width (nearest neighbour), then apply `conv`: -> (B, c_out, 2H, 2W).
 
-    (B, c_in, H, W) -> (B, c_out, 2H, 2W).
+    `conv` must be a 3x3 convolution with padding 1.
     """
     transposed_from = kernels_for(x_BCHW.device).transposed_from
     if transposed_from is None or x_BCHW.shape[-1] < transposed_from:
@@ -35,8 +35,8 @@ def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Ten
 def transposed_kernel(weight: Tensor) -> Tensor:
     """Convert a 3x3 kernel to the 4x4 kernel of the transposed convolution of stride 2.
 
-    (o, i, 3, 3) -> (o, i, 4, 4). Along each side, the weights (w0, w1, w2) become (w2, w1+w2,
-    w0+w1, w0). The order is reversed because a transposed convolution does not flip its kernel.
+    (o, i, 3, 3) -> (o, i, 4, 4). In both directions, the weights (w0, w1, w2) become (w2, w1+w2,
+    w0+w1, w0). They are reversed, because a transposed convolution applies its kernel in reverse.
     """
     for side in (2, 3):
         first, middle, last = torch.split(weight, 1, side)

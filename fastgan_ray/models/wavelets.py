@@ -1,15 +1,15 @@
 """Split feature maps into frequencies by the Haar wavelet transform, as FreGAN does.
 
-Yang et al., "FreGAN: Exploiting Frequency Components for Training GANs under Limited Data"
-(NeurIPS 2022). Each 2x2 square of a map, (a, b) above (c, d), becomes one number in each of four
-bands of half the side:
+Source: Yang et al., "FreGAN: Exploiting Frequency Components for Training GANs under Limited Data"
+(NeurIPS 2022). The transform splits a map (H, W) into four bands (H/2, W/2). A 2x2 square of the
+map, with a and b in its first row and c and d in its second row, becomes one number in each band:
 
     LL = (a + b + c + d) / 2        LH = (-a + b - c + d) / 2
     HL = (-a - b + c + d) / 2       HH = (a - b - c + d) / 2
 
-These vectors are orthonormal, so the inverse transform is the transposed one and reconstructs the
-map exactly. LL has the low frequencies, the others have the high ones. The networks need only two
-sums of bands, which have short forms with few operators, so no band is computed by itself.
+LL has the low frequencies, and the other bands have the high frequencies. The transform is
+orthonormal, so its inverse is its transpose. The networks need only the two results that are
+computed below, so the code does not compute the bands themselves.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from torch import Tensor
 
 
 def high_frequencies(x_BCHW: Tensor) -> Tensor:
-    """Compute LH + HL + HH of maps with even sides: (B, C, H, W) -> (B, C, H/2, W/2).
+    """Compute the sum of the bands LH, HL and HH: (B, C, H, W) -> (B, C, H/2, W/2).
 
-    The sum is (3d - a - b - c) / 2, which is twice the difference of d and the mean of the square.
+    H and W must be even. For the square (a, b), (c, d), the sum is (3d - a - b - c) / 2. This is
+    twice the difference between d and the mean of the square.
     """
     return 2 * (x_BCHW[..., 1::2, 1::2] - F.avg_pool2d(x_BCHW, 2))
 
 
 def details(x_BCHW: Tensor) -> Tensor:
-    """Compute the inverse transform of a map's high bands, with LL = 0; the shape does not change.
+    """Remove the low frequencies from a map (B, C, H, W): set the band LL to 0 and transform back.
 
-    It is the map minus the mean of each 2x2 square. H and W must be even.
+    The result is the map minus the mean of each 2x2 square. H and W must be even.
     """
     return x_BCHW - F.interpolate(F.avg_pool2d(x_BCHW, 2), scale_factor=2, mode="nearest")
 
 
 def matched(x_BCHW: Tensor, channels: int) -> Tensor:
-    """Return maps with another number of channels, without weights: (B, C, H, W) -> (B, N, H, W).
+    """Change the number of channels without weights: (B, C, H, W) -> (B, `channels`, H, W).
 
-    Channel n of the result is channel n modulo C. So if N is larger, the channels are repeated (the
-    published code doubles them), and if N is smaller, the last channels are left out.
+    Channel n of the result is channel n modulo C of the input. So the channels are repeated (the
+    published code doubles them), or the last channels are left out.
     """
     count = x_BCHW.shape[1]
     if channels == count:
