@@ -1,8 +1,8 @@
-"""Translation of old names of settings and file keys to their current names.
+"""Replace the old names of settings and file keys by their current names.
 
-A renamed setting must stay in its section. All code that reads names calls `current_name`:
-`strict_yaml` for the keys of files, `run_config.flatten` for stored settings (e.g. in a
-checkpoint), `run_file` for `--set`, and `population` for lists of names.
+A setting that gets a new name must stay in its section. Every reader of names calls `current_name`.
+These readers are `strict_yaml` for the keys of files, `run_config.flatten` for stored settings
+(e.g. in a checkpoint), `run_file` for `--set`, and `population` for lists of names.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ ALIASES: dict[str, str] = {"model.d_batch_norm": "model.d_norm"}
 
 
 def current_name(path: str) -> str:
-    """Return a dotted key with its current name at the end; note each old name once on stderr.
+    """Return the dotted key `path` with the current name in place of an old name at its end.
 
-    `path` is a setting ("train.old_name") or the path of a setting in a file
-    ("base.train.old_name").
+    If `path` has no old name, return it unchanged. `path` is a setting ("train.old_name"), or the
+    path of a setting in a file ("base.train.old_name"). Print a note on stderr the first time that
+    an old name is found.
     """
     for old, new in ALIASES.items():
         if path == old or ("." in old and path.endswith(f".{old}")):

@@ -27,7 +27,7 @@ ASPECTS: dict[str, tuple[int, int]] = {
 
 
 def nearest_aspect(aspect: str) -> str:
-    """Return a hint for an error message: the ratio in ASPECTS that is nearest to `aspect`.
+    """Return a hint for an error message. The hint names the ratio in ASPECTS nearest to `aspect`.
 
     Return "" if `aspect` is not a ratio such as 16:9.
     """
@@ -37,4 +37,4 @@ def nearest_aspect(aspect: str) -> str:
     wanted = math.log(int(match[1]) / int(match[2]))
     ratios = {name: columns / rows for name, (columns, rows) in ASPECTS.items()}
     nearest = min(ratios, key=lambda name: abs(wanted - math.log(ratios[name])))
-    return f"; the nearest to {aspect} is {nearest}"
+    return f"; the allowed ratio nearest to {aspect} is {nearest}"

@@ -14,45 +14,49 @@ CHANNELS: dict[Mode, int] = {"grey": 1, "rgb": 3, "rgba": 4}
 
 
 class DataConfig(Section):
-    """The training pictures: their path, their colours, and how they are fitted to the network."""
+    """Settings of the training pictures: where they are, how they are read, and their shape."""
 
     path: str | None = Field(
         None,
-        description="the pictures: a folder, an archive (.zip, .tar), a .npy file, an LMDB folder, "
-        "or a name that `fastgan-ray data` lists",
+        description="the training pictures: the path of a folder, an archive (.zip, .tar), a "
+        ".npy file or an LMDB folder, or the name of a data set that `fastgan-ray data` lists",
     )
     fit: Literal["squash", "crop", "pad"] = Field(
         "squash",
-        description="how a picture gets the aspect ratio model.aspect (by default, it becomes "
-        "square): squash = stretch it (published); crop = cut off the edges; pad = add a border",
+        description="how a picture of another shape gets the aspect ratio model.aspect (by "
+        "default, a square): squash = stretch the picture (published); crop = cut off its edges; "
+        "pad = add a border",
     )
     mode: Mode = Field(
         "rgb",
-        description="colours of the training pictures and of the generated ones: rgb; grey = "
-        "shades of grey; rgba = colours and transparency",
+        description="colour channels of the training pictures and of the generated pictures: rgb "
+        "= three colours; grey = one channel, shades of grey; rgba = three colours and "
+        "transparency",
     )
     background: str = Field(
         "#ffffff",
         pattern=r"^#[0-9a-fA-F]{6}$",
-        description="colour of transparent pixels and of the border that pad adds, as #rrggbb. "
-        "With mode rgba the border is transparent; feature networks, which need three colours, see "
-        "the pictures on this background",
+        description="colour, as #rrggbb, of transparent pixels and of the border that pad adds. "
+        "With mode rgba, pixels can stay transparent, and the border is transparent; only "
+        "feature networks, which need three colours, see the pictures on this background",
     )
     on_bad_image: Literal["error", "skip"] = Field(
         "error",
-        description="what to do if files cannot be read: error = stop and list the files; "
-        "skip = train without them",
+        description="what to do if picture files cannot be read: error = stop and list the "
+        "files; skip = train without them",
     )
     frames: Literal["first", "all"] = Field(
         "first",
-        description="which pages or frames of a file are used (TIFF, GIF, WebP, animated PNG, "
-        "AVIF): first = only the first; all = each one as a picture",
+        description="which frames or pages of a file with several are used (TIFF, GIF, WebP, "
+        "animated PNG, AVIF): first = only the first; all = every frame or page, as a separate "
+        "picture",
     )
     boxes: str | None = Field(
         None,
-        description="CSV file with a box for each picture (columns name, x, y, width, height, in "
-        "pixels): each picture is cropped to the square around its box, and files without a box "
-        "are treated as on_bad_image says; null = whole pictures",
+        description="path of a CSV file that has a box for each picture (columns name, x, y, "
+        "width, height, in pixels). Each picture is cropped to the square around its box. For "
+        "pictures without a box, on_bad_image applies: error = stop; skip = train without them. "
+        "null = do not crop to boxes",
     )
     padding: float = Field(
         0.25,
@@ -65,9 +69,9 @@ class DataConfig(Section):
     limit: float | None = Field(
         None,
         gt=0,
-        description="how many pictures to train on: a whole number of at least 2, or a fraction "
-        "below 1; they are chosen at random (by train.seed) before the training. null = all "
-        "pictures",
+        description="number of pictures to train on: a whole number of at least 2, or a number "
+        "below 1 for a fraction of the pictures. They are chosen at random (by train.seed) "
+        "before the training. null = all pictures",
         json_schema_extra={"unit": "pictures, or fraction of the pictures"},
     )
     flip: float = Field(
@@ -88,7 +92,7 @@ class DataConfig(Section):
         return int(value)
 
     def limited(self, count: int) -> int:
-        """Return how many of `count` pictures to train on."""
+        """Return the number of pictures to train on, out of `count` pictures."""
         if self.limit is None:
             return count
         return min(count, round(self.limit * count) if self.limit < 1 else int(self.limit))

@@ -17,17 +17,19 @@ DCGAN_DEPTH: Any = Field(
     4,
     ge=3,
     le=8,
-    description="number of upsampling layers in dcgan: each doubles the side, from 4 px "
-    "to resolution, which must be 4 * 2^dcgan_depth",
+    description="number of upsampling layers in dcgan. Each layer doubles the side of the "
+    "feature maps, from 4 px up to model.resolution, so model.resolution must be 4 * "
+    "2^dcgan_depth",
     json_schema_extra={"unit": "layers"},
 )
 DCGAN_UPSAMPLING: Any = Field(
     "transposed",
-    description="how dcgan's generator doubles the side: transposed = a transposed 4x4 "
-    "convolution; nearest or bilinear = this interpolation, then a 3x3 convolution",
+    description="how dcgan's generator doubles the side of its feature maps: transposed = a "
+    "transposed 4x4 convolution; nearest or bilinear = this interpolation, then a 3x3 convolution",
 )
 DCGAN_INIT: Any = Field(
     "glorot",
-    description="initial weights of dcgan: glorot = uniform, as in Keras; normal = N(0, 0.02), "
-    "as in the paper on DCGAN",
+    description="distribution of the initial weights of dcgan: glorot = Glorot's uniform "
+    "distribution, as in Keras; normal = a normal distribution with mean 0 and standard "
+    "deviation 0.02, as in the DCGAN paper",
 )

@@ -1,4 +1,4 @@
-"""EvalConfig: how and how often a run is measured."""
+"""EvalConfig: the settings of a run's evaluations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastgan_ray.config.section import Section
 
 
 class EvalConfig(Section):
-    """How the run is measured: feature network, metric, number of pictures, and how often."""
+    """Settings of a run's evaluations: feature network, metric, number of pictures and interval."""
 
     extractor: Literal[
         "inception",
@@ -22,16 +22,16 @@ class EvalConfig(Section):
         "none",
     ] = Field(
         "inception",
-        description="network that computes the features for the metric: inception = for FID "
-        "and KID; inception_pytorch = its PyTorch port; dinov2_vitl14 = for FD_DINOv2; "
-        "efficientnet_lite0 = comes with the package and needs no download; none = measure "
-        "nothing, only draw pictures",
+        description="network that computes the features for the metric: inception = the network "
+        "of FID and KID; inception_pytorch = the same network, converted to PyTorch; "
+        "dinov2_vitl14 = the network of FD_DINOv2; efficientnet_lite0 = a network that comes "
+        "with the package and needs no download; none = compute no metric, only draw pictures",
     )
     metric: Literal["fd", "kd", "precision", "recall", "density", "coverage"] = Field(
         "fd",
         description="metric that chooses the best checkpoints of a run: fd = Frechet distance "
         "(with inception: FID); kd = kernel distance (with inception: KID). In a search or an "
-        "ablation, the metric of its file replaces this setting",
+        "ablation, leave it out: the file's key metric sets it",
     )
     num_fakes: int = Field(
         5000,
@@ -43,39 +43,41 @@ class EvalConfig(Section):
     early_fakes: int | None = Field(
         None,
         ge=2,
-        description="number of generated pictures in each evaluation except the last, to save "
-        "time; null = num_fakes. The metrics of these evaluations have names that begin with "
-        "early/",
+        description="number of generated pictures in each evaluation except the last one; fewer "
+        "pictures save time. null = num_fakes. The metrics of these evaluations have names that "
+        "begin with early/",
         json_schema_extra={"unit": "pictures"},
     )
     data: str | None = Field(
         None,
-        description="held-out pictures that metrics compare with: the path of a folder, an "
-        "archive etc., as in data.path; they must not be in data.path. null = compare with the "
-        "pictures in data.path, or with the fraction held_out of them",
+        description="held-out pictures for the metrics: the path of a folder, an archive etc., "
+        "as in data.path. Metrics compare generated pictures with these pictures. No picture may "
+        "also be in data.path. null = compare with the pictures in data.path, or with the "
+        "fraction held_out of them",
     )
     held_out: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="fraction of the pictures in data.path, chosen by eval.seed, that the "
-        "training does not use. All metrics compare with these pictures, except memorised, which "
-        "compares with the training pictures; 0 = compare with all pictures",
+        description="fraction of the pictures in data.path that the training does not use, "
+        "chosen at random by eval.seed. All metrics compare generated pictures with these "
+        "held-out pictures, except the metric memorised, which compares them with the training "
+        "pictures. 0 = no held-out pictures",
         json_schema_extra={"unit": "fraction of the pictures"},
     )
     picture_px: int | None = Field(
         None,
         ge=8,
         le=2048,
-        description="first resize real and generated pictures to this side, and then to the input "
-        "size of the feature network, so that smaller details do not count; null = resize them "
-        "only to the input size",
+        description="side to which real and generated pictures are resized first, before they "
+        "are resized to the input size of the feature network. Details that are lost in the "
+        "first resizing do not affect the metric. null = resize them only to the input size",
         json_schema_extra={"unit": "px"},
     )
     mirrored_reference: bool = Field(
         False,
-        description="true = compare generated pictures with the real pictures and their "
-        "mirror images; false = with the real pictures only",
+        description="true = compare generated pictures with the real pictures and with the "
+        "mirror images of these; false = compare them with the real pictures only",
     )
     every_kimg: float = Field(
         40.0, gt=0, description="interval between two evaluations, in thousands of training images"
@@ -97,10 +99,10 @@ class EvalConfig(Section):
     probe_steps: int = Field(
         0,
         ge=0,
-        description="number of training steps (batch size 8) to measure d_reconstruction at the "
-        "end of the run: a new decoder (width: model.decoder_width) learns to reconstruct the "
-        "pictures from the features of the frozen discriminator. 0 = do not measure "
-        "d_reconstruction",
+        description="number of steps to train a decoder that measures d_reconstruction at the "
+        "end of the run. This new decoder (width: model.decoder_width) learns, with batch size "
+        "8, to reconstruct the pictures from the features of the frozen discriminator. 0 = do "
+        "not measure d_reconstruction",
         json_schema_extra={"unit": "steps"},
     )
 
@@ -108,8 +110,9 @@ class EvalConfig(Section):
     def _held_out_once(self) -> EvalConfig:
         if self.data is not None and self.held_out > 0:
             raise ValueError(
-                "data and held_out both name held-out pictures; leave one of the two out (got data "
-                f"{self.data}, held_out {self.held_out:g})"
+                "data and held_out must not both be set, because each of them selects held-out "
+                f"pictures; leave one of the two out (got data {self.data}, held_out "
+                f"{self.held_out:g})"
             )
         return self
 

@@ -1,11 +1,11 @@
-"""Feature networks: their weights, their training data, and which metrics a discriminator biases.
+"""The feature networks, and rules for metrics that share a network or data with the discriminator.
 
-A discriminator on the features of a pretrained network teaches the generator to match these
-features. The values of a metric on the same network are then too good, because the training
-optimises this metric. If the metric uses another network that was trained on the same data, its
-values are also too good, but less so: with a discriminator on ImageNet features, FID improves more
-than the pictures do (Kynkaanniemi et al. 2023, "The Role of ImageNet Classes in Frechet Inception
-Distance").
+A projected discriminator uses the features of a pretrained network, so it teaches the generator to
+match these features. The values of a metric on the same network are then too good, because the
+training optimises this metric. The values of a metric on another network with the same training
+data are also too good, but less so. For example, with a discriminator on ImageNet features, FID
+improves more than the pictures do (Kynkaanniemi et al. 2023, "The Role of ImageNet Classes in
+Frechet Inception Distance").
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARK = "\u2020"
 
 
 class FeatureNetwork(NamedTuple):
-    """Where a network's features come from: the name of its weights, and its training data."""
+    """A feature network: the name of its `weights`, and the name of its training `data`."""
 
     weights: str
     data: str
@@ -43,9 +43,10 @@ D_FEATURES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
 
 def own_network(model: ModelConfig, measuring: EvalConfig) -> str:
-    """Return why the metric must not use its feature network; "" if the metric may use it.
+    """Return an error message if the metric uses the network of a projected discriminator; else "".
 
-    The metric must not use the network whose features a projected discriminator uses.
+    `model.d_features` names the discriminator's network, and `measuring.extractor` the metric's
+    network.
     """
     if not model.projects or measuring.extractor == "none":
         return ""
@@ -53,27 +54,27 @@ def own_network(model: ModelConfig, measuring: EvalConfig) -> str:
     if FEATURE_NETWORKS[measuring.extractor].weights != ours.weights:
         return ""
     return (
-        f"extractor must not be {measuring.extractor}, because the discriminator uses the features "
-        f"of the same network (model.d_features {model.d_features}), so the training would "
-        f"optimise its own metric; set eval.extractor to {_on_other_data(ours.data)}, or train "
-        "with another model.d_features"
+        f"extractor must not be {measuring.extractor}, because the discriminator uses the "
+        f"features of the same network (model.d_features {model.d_features}), so the training "
+        f"would optimise its own metric; set eval.extractor to {_on_other_data(ours.data)}, or "
+        "choose another model.d_features"
     )
 
 
 def with_own_features(earlier: Iterable[str], model: ModelConfig) -> tuple[str, ...]:
-    """Return the names in `earlier`, and `d_features` of a model with a projected discriminator.
+    """Return the names in `earlier`, plus the feature network of the discriminator of `model`.
 
-    `earlier` has the names of the feature networks of discriminators in earlier trainings. Each
-    name is returned once.
+    Only a projected discriminator has a feature network. `earlier` names the feature networks of
+    the discriminators in earlier trainings. The result has each name once.
     """
     return tuple(dict.fromkeys([*earlier, *[model.d_features] * model.projects]))
 
 
 def spoilt_by_earlier(d_features: Iterable[str], model: ModelConfig, measuring: EvalConfig) -> str:
-    """Return why the metric must not measure a generator that was trained before; else "".
+    """Return an error message if earlier trainings make the metric's values too good; else "".
 
     The training with `model` started from the weights of earlier trainings (train.init_from).
-    `d_features` lists the feature networks of the discriminators in these trainings. The metric
+    `d_features` names the feature networks of the discriminators in these trainings. The metric
     must not use any of these networks. It may use another network of the same training data only if
     the discriminator of `model` also uses features of this data, because only then are the metric's
     values marked (see MARK).
@@ -87,28 +88,28 @@ def spoilt_by_earlier(d_features: Iterable[str], model: ModelConfig, measuring: 
         if ours.weights == theirs.weights:
             why = "the same network"
         elif ours.data == theirs.data and not marked:
-            why = f"a network of the same training data ({ours.data})"
+            why = f"a network with the same training data ({ours.data})"
         else:
             continue
         return (
-            f"extractor must not be {extractor}, because the generator was trained before against "
-            f"a discriminator on the features of {why} ({name}), so its values would be too good; "
-            f"set eval.extractor to {_on_other_data(theirs.data)}"
+            f"extractor must not be {extractor}: an earlier training of the generator used a "
+            f"discriminator on the features of {why} ({name}), so the metric's values would be "
+            f"too good; set eval.extractor to {_on_other_data(theirs.data)}"
         )
     return ""
 
 
 def shared_data(model: ModelConfig, extractor: str) -> str:
-    """Return the data on which both D's features and the metric's network were trained.
+    """Return the name of the data on which both D's feature network and `extractor` were trained.
 
-    Return "" if they were trained on different data, or if the run lacks one of them. `extractor`
-    is a value of eval.extractor.
+    Return "" if their training data differ, or if D or the metric has no feature network.
+    `extractor` is the metric's feature network, a value of eval.extractor.
     """
     return shared_data_of({"model": model.model_dump(), "eval": {"extractor": extractor}})
 
 
 def shared_data_of(config: Mapping[str, Any]) -> str:
-    """Return the same as `shared_data`, for a configuration given as nested mappings."""
+    """Return the result of `shared_data` for the settings of a run: {section: {name: value}}."""
     model, extractor = config.get("model", {}), config.get("eval", {}).get("extractor", "none")
     if model.get("discriminator") != "projected" or extractor == "none":
         return ""
@@ -117,49 +118,48 @@ def shared_data_of(config: Mapping[str, Any]) -> str:
 
 
 def shared_data_note(data: str) -> str:
-    """Return a sentence about values with the MARK.
+    """Return the footnote that explains values with the MARK.
 
-    `data` is the result of `shared_data`; if it is "", return "".
+    `data` is the result of `shared_data`. Return "" if it is "".
     """
     if not data:
         return ""
     return (
-        f"{MARK} The metric shares training data ({data}) with the discriminator's features, so "
-        f"its values are too good: compare them only with other values that have this mark, or "
-        f"measure with eval.extractor {_on_other_data(data)}."
+        f"{MARK} The metric's network and the discriminator's feature network have the same "
+        f"training data ({data}), so the metric's values are too good. Compare them only with "
+        f"other values that have this mark, or measure with eval.extractor {_on_other_data(data)}."
     )
 
 
 def why_not_ranked(first: str, second: str) -> str:
-    """Return why two trainings cannot be ranked together; "" if they can.
-
-    `first` and `second` are the results of `shared_data` for the two trainings.
-    """
+    """Return the reason why the metric cannot rank two trainings; "" if it can."""
     if first == second:
         return ""
     return (
-        f"the metric shares training data ({first or second}) with the features of only one of the "
-        f"two discriminators; measure both with eval.extractor {_on_other_data(first or second)}"
+        f"the metric's network shares training data ({first or second}) with the feature network "
+        "of only one of the two discriminators; measure both with eval.extractor "
+        f"{_on_other_data(first or second)}"
     )
 
 
 def mixed_kinds(extractor: str) -> str:
-    """Return why a search must not mix projected and other discriminators; "" if it may.
+    """Return an error message if a search must not mix projected and other discriminators; else "".
 
-    `extractor` is a value of eval.extractor.
+    A search must not mix them if `extractor`, the metric's feature network, shares training data
+    with a feature network of projected discriminators.
     """
     data = "" if extractor == "none" else FEATURE_NETWORKS[extractor].data
     if data not in {FEATURE_NETWORKS[name].data for name in D_FEATURES}:
         return ""
     return (
-        f"must be the same for all trials, because eval.extractor {extractor} shares training data "
-        f"({data}) with the features of a projected discriminator, so trials with and without it "
-        f"cannot be ranked together; set eval.extractor to {_on_other_data(data)}, or set "
-        "model.discriminator in base"
+        f"must be the same for all trials, because eval.extractor {extractor} shares training "
+        f"data ({data}) with the features of a projected discriminator, so the metric cannot rank "
+        "trials with and without this discriminator; set eval.extractor to "
+        f"{_on_other_data(data)}, or set model.discriminator in base"
     )
 
 
 def _on_other_data(data: str) -> str:
-    """List the networks of eval.extractor that were trained on other data, as text."""
+    """Return the feature networks that were not trained on `data`, as text: "a, b or c"."""
     *names, last = (name for name, known in FEATURE_NETWORKS.items() if known.data != data)
     return f"{', '.join(names)} or {last}"

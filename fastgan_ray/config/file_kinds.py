@@ -28,7 +28,7 @@ RESULT_KEYS = {"trials", "metric", "name"}
 
 
 def kind_of(data: Mapping[str, Any]) -> Kind | None:
-    """Return the kind of a file with this content; None if its keys do not show the kind."""
+    """Return the kind of a file with the content `data`; None if its keys do not show the kind."""
     is_search = any(key in data for key in SEARCH_KEYS)
     is_ablation = any(key in data for key in ABLATION_KEYS)
     if is_search != is_ablation:
@@ -43,11 +43,11 @@ def kind_of_file(path: str | Path) -> Kind | None:
 
 
 def require_kind(document: Document, kind: Kind) -> None:
-    """Raise UserError if a file is of another kind; the message names the command for that kind."""
+    """Raise UserError if a file is not of this `kind`; name the command that accepts the file."""
     actual, name = kind_of(document.data), document.errors.name
     if document.data.keys() >= RESULT_KEYS:
         raise UserError(
-            f"{name}: holds the results of a run; give the YAML file that started this run"
+            f"{name}: contains the results of a run; give the YAML file that started this run"
         )
     if actual in (None, kind):
         return

@@ -1,4 +1,4 @@
-"""Parts of error messages: a value, the most similar known word, a list of errors."""
+"""Build parts of error messages: format values, suggest similar words, and collect errors."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def format_value(value: object) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" with the most similar word of `known`; "" if none is similar.
+    """Return "; did you mean X?", where X is the word in `known` that is most similar to `word`.
 
-    A known name that differs from `word` only in its section counts as the most similar.
+    Return "" if no word is similar. If a name in `known` differs from `word` only in its section, X
+    is this name.
     """
     known = list(known)
     if OTHER_WORDS.get(word) in known:
@@ -48,7 +49,7 @@ class ErrorList:
         self._texts: dict[tuple[int, str], None] = {}
 
     def add(self, line: int | None, text: str) -> None:
-        """Add an error; `line` counts from 1, and is None if the error has no line."""
+        """Add the error message `text`; `line` counts from 1; None means that no line is known."""
         source = self.name if line is None else f"{self.name}:{line}"
         self._texts[line or 0, f"{source}: {text}"] = None
 

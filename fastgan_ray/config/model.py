@@ -9,15 +9,18 @@ from fastgan_ray.config.model_rules import broken_rule
 
 
 class ModelConfig(ModelFields):
-    """Generator and discriminator: sizes, and switches for their components.
+    """The sizes of generator and discriminator, and switches for their components.
 
-    The architecture fastgan uses all settings except dcgan_*. The other architectures use
-    resolution, aspect, nz, output_activation, d_dropout, d_mixdl and self_supervision. In addition,
-    dcgan uses dcgan_*, d_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
-    discriminator); stylegan2 uses ngf, ndf and g_noise. These three architectures have
-    no decoders, so ae in self_supervision has no effect on them, nor on a projected discriminator.
-    The description of the setting `discriminator` lists the settings that a projected discriminator
-    uses.
+    All architectures use resolution, aspect, nz, output_activation, d_dropout, d_mixdl and
+    self_supervision. In addition, they use these settings:
+    - fastgan: all other settings except dcgan_*.
+    - dcgan: dcgan_*, d_norm and d_slope.
+    - sngan: ngf, ndf and spectral_norm (only in the discriminator).
+    - stylegan2: ngf, ndf and g_noise.
+
+    Only fastgan's own discriminator has decoders. With any other discriminator, ae in
+    self_supervision has no effect. The description of the setting `discriminator` lists the
+    settings that a projected discriminator uses.
     """
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The fields of the settings section `model`: architecture, sizes, components of the networks."""
+"""The fields of the settings section `model`: architecture, sizes and parts of the networks."""
 
 from __future__ import annotations
 
@@ -20,66 +20,69 @@ from fastgan_ray.config.section import Section
 
 
 class ModelFields(Section):
-    """The fields of `ModelConfig`, and values that follow from them."""
+    """The fields of `ModelConfig`, and properties that are computed from the fields."""
 
     architecture: Literal["fastgan", "dcgan", "sngan", "stylegan2"] = Field(
         "fastgan",
-        description="networks to train: fastgan; dcgan = the smaller GAN in Keras' "
-        "adaptive-augmentation example; sngan = the residual networks of Miyato et al. 2018, with "
-        "resolution 32, 64 or 128; stylegan2 = the networks of Karras et al. 2020",
+        description="networks to train: fastgan = the networks of FastGAN; dcgan = the smaller "
+        "GAN in Keras' adaptive-augmentation example; sngan = the residual networks of Miyato et "
+        "al. 2018, with resolution 32, 64 or 128; stylegan2 = the networks of Karras et al. 2020",
     )
     discriminator: Literal["architecture", "projected"] = Field(
         "architecture",
-        description="discriminator to train: architecture = the one that belongs to the chosen "
-        "architecture; projected = four small discriminators on the features of a frozen "
-        "pretrained network (Sauer et al. 2021), with the generator of fastgan. A projected "
-        "discriminator uses ndf, d_features, d_input_px, d_dropout, d_norm, d_slope and "
-        "spectral_norm",
+        description="discriminator to train: architecture = the discriminator that belongs to "
+        "the chosen architecture; projected = four small discriminators on the features of a "
+        "frozen pretrained network (Sauer et al. 2021), allowed only with architecture fastgan. "
+        "A projected discriminator uses ndf, d_features, d_input_px, d_dropout, d_norm, d_slope "
+        "and spectral_norm",
     )
     d_features: Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = Field(
         "efficientnet_lite1",
-        description="pretrained network whose features the projected discriminator sees; it must "
-        "not be eval.extractor, because the training would optimise its own metric",
+        description="pretrained network that computes the features for the projected "
+        "discriminator; it must differ from the network in eval.extractor, because otherwise the "
+        "training would optimise its own metric",
     )
     d_input_px: int = Field(
         224,
         ge=64,
         le=1024,
-        description="smaller pictures are enlarged so that their shorter side has this length, "
-        "before the projected discriminator's network sees them (published: 224)",
+        description="length of a picture's shorter side in front of the projected "
+        "discriminator's pretrained network: smaller pictures are enlarged to this length, "
+        "larger pictures keep their size (published: 224)",
         json_schema_extra={"unit": "px"},
     )
     resolution: Resolution = Field(
         256,
-        description="side of the generated picture in pixels; for pictures that are not "
-        "square, see aspect",
+        description="side of the generated picture in pixels; for pictures that are not square, "
+        "see aspect",
         json_schema_extra={"unit": "px", "enum": [*RESOLUTIONS]},
     )
     aspect: Aspect = Field(
         "1:1",
-        description="width:height of the generated picture. The shorter side has `resolution` "
-        "pixels, or three quarters of that number with 3:4, 4:3, 3:5 and 5:3. For example, with "
-        "resolution 256, 2:3 gives 256 x 384 pixels, and 3:4 gives 192 x 256 pixels",
+        description="width:height of the generated picture. The shorter side has as many pixels "
+        "as resolution says, but only three quarters of that number with 3:4, 4:3, 3:5 and 5:3. "
+        "For example, with resolution 256, 2:3 gives 256 x 384 pixels, and 3:4 gives 192 x 256 "
+        "pixels",
         json_schema_extra={"enum": [*ASPECTS]},
     )
     ngf: int = Field(
         64,
         ge=1,
         le=1024,
-        description="number of the generator's channels in feature maps of 128 px; smaller maps "
-        "have more channels, larger maps have fewer. With sngan, maps at full resolution "
-        "have ngf channels (4 ngf with resolution 32); published: 64. With stylegan2, maps of 256 "
-        "px have ngf channels; published: 64",
+        description="number of channels in the generator's feature maps of 128 px; smaller maps "
+        "have more channels, larger maps have fewer. With sngan, maps at full resolution have "
+        "ngf channels, or 4 x ngf channels if resolution is 32 (published ngf: 64). With "
+        "stylegan2, maps of 256 px have ngf channels (published ngf: 64)",
         json_schema_extra={"unit": "channels"},
     )
     ndf: int = Field(
         64,
         ge=1,
         le=1024,
-        description="number of the discriminator's channels in feature maps of 64 px; smaller maps "
-        "have more channels, larger maps have fewer. With sngan, the first block has ndf "
-        "channels (2 ndf with resolution 32); published: 64. With stylegan2, maps of 256 px have "
-        "ndf channels; published: 64",
+        description="number of channels in the discriminator's feature maps of 64 px; smaller "
+        "maps have more channels, larger maps have fewer. With sngan, the first block has ndf "
+        "channels, or 2 x ndf channels if resolution is 32 (published ndf: 64). With stylegan2, "
+        "maps of 256 px have ndf channels (published ndf: 64)",
         json_schema_extra={"unit": "channels"},
     )
     nz: int = Field(
@@ -91,21 +94,21 @@ class ModelFields(Section):
     )
     g_channels: list[int] | None = Field(
         None,
-        description="list of the generator's numbers of channels at 4, 8, 16, ... px up to "
-        "resolution; replaces ngf",
+        description="list with the number of channels in the generator's feature maps of 4 px, 8 "
+        "px, 16 px and so on, up to resolution; replaces ngf. null = use ngf",
         json_schema_extra={"unit": "channels"},
     )
     d_channels: list[int] | None = Field(
         None,
-        description="list of the discriminator's numbers of channels at levels 8, 16, 32, "
-        "... up to resolution; replaces ndf. Level 8 is the layer before the logits; level 16 "
-        "has feature maps of 8 px, level 32 has feature maps of 16 px, and so on",
+        description="list with the number of the discriminator's channels at level 8, 16, 32 and "
+        "so on, up to resolution; replaces ndf. Level 8 is the layer before the logits. Level 16 "
+        "has feature maps of 8 px, level 32 has feature maps of 16 px, and so on. null = use ndf",
         json_schema_extra={"unit": "channels"},
     )
     g_sle_4: bool = Field(
         True,
-        description="skip-layer excitation from the generator's feature maps of 4 px to those of "
-        "64 px (of 32 px if resolution is 32)",
+        description="skip-layer excitation from the generator's feature maps of 4 px to its "
+        "feature maps of 64 px (of 32 px if resolution is 32)",
     )
     g_sle_8: bool = Field(
         True, description="skip-layer excitation from the generator's 8 px maps to its 128 px maps"
@@ -123,15 +126,16 @@ class ModelFields(Section):
     )
     g_blocks: Literal["mixed", "single", "double"] = Field(
         "mixed",
-        description="convolutions in the blocks of fastgan's generator: mixed = two at 8, 32, 128 "
-        "and 512 px, otherwise one (published); single = one (the lite generator of Projected GAN, "
-        "for small sets of pictures); double = two",
+        description="number of convolutions in each block of fastgan's generator: mixed = two in "
+        "the blocks of 8, 32, 128 and 512 px, one in the other blocks (published); single = one "
+        "in every block (the lite generator of Projected GAN, for small sets of pictures); "
+        "double = two in every block",
     )
     g_wavelet_skips: bool = frequency_fields.G_WAVELET_SKIPS
     output_activation: Literal["tanh", "none"] = Field(
         "tanh",
-        description="last activation of the generator: tanh; none = no activation, as in the "
-        "published checkpoints for 256 px and 512 px",
+        description="activation after the generator's last layer: tanh, or none = no activation, "
+        "as in the published checkpoints for 256 px and 512 px",
     )
     d_sle: bool = Field(True, description="skip-layer excitation in the discriminator")
     d_small: bool = Field(
@@ -144,14 +148,15 @@ class ModelFields(Section):
         ge=0,
         lt=1,
         description="fraction of the features that dropout removes before the discriminator's "
-        "logits; null = 0.4 for dcgan, 0 for the others",
+        "logits; null = 0.4 for architecture dcgan, 0 for the other architectures",
         json_schema_extra={"unit": "fraction"},
     )
     d_norm: DNorm = Field(
         "batch",
-        description="normalisation in the discriminator of fastgan and dcgan; none = only a learnt "
-        "shift of each channel; chain = CHAIN (Ni and Koniusz 2024), only with fastgan. The "
-        "decoders always have batch normalisation",
+        description="normalisation layers in the discriminator of fastgan and dcgan; none = no "
+        "normalisation, only a learnt shift of each channel; chain = CHAIN (Ni and Koniusz "
+        "2024), only with fastgan. This setting does not change the decoders, which always have "
+        "batch normalisation",
     )
     d_slope: float = Field(
         0.2,
@@ -162,32 +167,35 @@ class ModelFields(Section):
     )
     d_mixdl: bool = Field(
         False,
-        description="linear projection of the discriminator's last features, which is trained to "
-        "keep the distances between latents (MixDL, Kong et al. 2022; see train.mixdl_d_weight)",
+        description="true = add a linear projection of the discriminator's last features. It is "
+        "trained so that distances between latents are also distances between features (MixDL, "
+        "Kong et al. 2022; see train.mixdl_d_weight)",
     )
     d_high_frequency: bool = frequency_fields.D_HIGH_FREQUENCY
     self_supervision: SelfSupervision = task_fields.SELF_SUPERVISION
     decode_full: bool = Field(
         True,
-        description="decoder that reconstructs the picture from the features at 8 px "
-        "(self-supervision)",
+        description="true = train a decoder that reconstructs the picture from the "
+        "discriminator's feature maps of 8 px (see self_supervision)",
     )
     decode_small: bool = Field(
         True,
-        description="decoder that reconstructs the picture from the features of the second "
-        "branch, d_small (self-supervision)",
+        description="true = train a decoder that reconstructs the picture from the features of "
+        "the discriminator's second branch (see d_small and self_supervision)",
     )
     decode_part: Literal["random", "centre", "none"] = Field(
         "random",
-        description="decoder that reconstructs a quarter of the picture from the features at "
-        "16 px (self-supervision): random = a random quarter; centre = the central one; none "
-        "= no such decoder",
+        description="which part of the picture a decoder reconstructs from the discriminator's "
+        "feature maps of 16 px (see self_supervision): random = a quarter of the picture, chosen "
+        "at random; centre = the quarter in the centre; none = do not train this decoder",
     )
     decoder_width: int = Field(
         32,
         ge=1,
         le=1024,
-        description="base number of channels of the decoders (published: 32, for every ndf)",
+        description="base number of channels of the decoders (published: 32, for every ndf). The "
+        "decoders' feature maps of 16 px have 4 times this number of channels, maps of 32 and 64 "
+        "px twice this number, and maps of 128 px this number",
         json_schema_extra={"unit": "channels"},
     )
     spectral_norm: bool = Field(
@@ -202,7 +210,7 @@ class ModelFields(Section):
 
     @property
     def d_blocks(self) -> int:
-        """The number of the discriminator's blocks from the picture to the head."""
+        """The number of the discriminator's blocks before the last layers, which compute logits."""
         if self.projects:
             return halving_count(self.projected_maps[0])
         if self.architecture == "fastgan":
@@ -212,13 +220,13 @@ class ModelFields(Section):
 
     @property
     def autoencodes(self) -> bool:
-        """True if the enabled decoders are built and trained."""
+        """True if the discriminator has decoders, and self_supervision trains them."""
         has_decoders = self.architecture == "fastgan" and not self.projects
         return has_decoders and self.self_supervision.startswith("ae")
 
     @property
     def projects(self) -> bool:
-        """True if D sees the features of a pretrained network instead of pictures."""
+        """True if D sees the features of a frozen pretrained network instead of pictures."""
         return self.discriminator == "projected"
 
     @property
@@ -228,12 +236,15 @@ class ModelFields(Section):
 
     @property
     def projected_maps(self) -> list[tuple[int, int]]:
-        """The height and width of the maps that the parts of a projected D see, largest first."""
+        """The height and width of each feature map that a projected D sees, largest map first."""
         return map_sizes(self.network_input)
 
     @property
     def task(self) -> str:
-        """The extra task besides reconstruction, such as contrastive; "ae" or "none" = no task."""
+        """The discriminator's extra task besides reconstruction, e.g. "contrastive" or "insgen".
+
+        If there is no such task, the value is "ae" or "none".
+        """
         return self.self_supervision.removeprefix("ae_")
 
     @property
@@ -246,9 +257,10 @@ class ModelFields(Section):
     def logits(self) -> int:
         """The number of logits that the discriminator computes for one picture.
 
-        For a square picture, each branch of fastgan computes 5 x 5 logits, and so does
-        d_high_frequency for each size of feature maps. Each of the four parts of a projected
-        discriminator computes about 4 x 4. The other architectures compute one.
+        For a square picture, each branch of fastgan computes 5 x 5 logits. With d_high_frequency,
+        there are 5 x 5 more logits for each side in `judged_sides`. Each of the four parts of a
+        projected discriminator computes about 4 x 4 logits. The other architectures compute one
+        logit.
         """
         if self.projects:
             return logit_count(self.projected_maps)
@@ -260,9 +272,9 @@ class ModelFields(Section):
 
     @property
     def judged_sides(self) -> tuple[int, ...]:
-        """The sides of D's maps whose high frequencies D judges; () if it judges none.
+        """The sides, in px, of the maps whose high frequencies D judges; () if D judges none.
 
-        The sides are in px and hold for a square picture. Every resolution has at least two.
+        The sides are those of a square picture. At least two sides exist for every resolution.
         """
         if not self.d_high_frequency:
             return ()
@@ -275,7 +287,7 @@ class ModelFields(Section):
 
     @property
     def proportions(self) -> tuple[int, int]:
-        """The ratio of a picture's height to its width, as two small whole numbers."""
+        """The ratio of a picture's height to its width: two small whole numbers (height, width)."""
         return self.map_size(4)
 
     def map_size(self, level: int) -> tuple[int, int]:

@@ -19,8 +19,8 @@ def broken_rule(model: ModelFields) -> str:
         expected = int(math.log2(model.resolution // first)) + 1
         if len(widths) != expected or any(not 1 <= width <= 16384 for width in widths):
             return (
-                f"{name} must list {expected} numbers of channels (1 to 16384), one for each "
-                f"of {first}, {2 * first}, ..., {model.resolution} (got {widths})"
+                f"{name} must list {expected} numbers of channels (1 to 16384), one for each of "
+                f"the levels {first}, {2 * first}, ..., {model.resolution} (got {widths})"
             )
     if model.architecture == "dcgan" and model.resolution != 4 * 2**model.dcgan_depth:
         return (
@@ -34,45 +34,47 @@ def broken_rule(model: ModelFields) -> str:
         )
     if model.projects and model.architecture != "fastgan":
         return (
-            "discriminator must be architecture unless architecture is fastgan (got "
-            f"discriminator {model.discriminator}, architecture {model.architecture})"
+            "discriminator can be projected only if architecture is fastgan (got discriminator "
+            f"{model.discriminator}, architecture {model.architecture})"
         )
     if model.d_norm == "chain" and (model.architecture != "fastgan" or model.projects):
         return (
-            "d_norm can be chain only with architecture fastgan and its own discriminator (got "
-            f"architecture {model.architecture}, discriminator {model.discriminator})"
+            "d_norm can be chain only if architecture is fastgan and discriminator is "
+            f"architecture (got architecture {model.architecture}, discriminator "
+            f"{model.discriminator})"
         )
     if model.projects and model.task in INSTANCE_KINDS:
         return (
-            "self_supervision can be insgen or fakeclr, with or without ae_, only if discriminator "
-            "is architecture, because the features of a pretrained network are not trained to tell "
-            "pictures apart (got discriminator projected, self_supervision "
-            f"{model.self_supervision})"
+            "self_supervision can be insgen, fakeclr, ae_insgen or ae_fakeclr only if "
+            "discriminator is architecture, because these tasks train the discriminator's "
+            "features, but a projected discriminator uses frozen features (got discriminator "
+            f"projected, self_supervision {model.self_supervision})"
         )
     if model.autoencodes and model.decode_small and not model.d_small:
         return (
-            "decode_small must be false if d_small is false, because this decoder "
-            "needs the second branch"
+            "decode_small must be false if d_small is false, because decode_small uses the "
+            "features of the branch that d_small adds"
         )
     return _broken_frequency_rule(model)
 
 
 def has_fastgan_discriminator(model: ModelFields) -> bool:
-    """Return True if the discriminator is that of FastGAN."""
+    """Return True if the discriminator is FastGAN's own discriminator, not a projected one."""
     return model.architecture == "fastgan" and not model.projects
 
 
 def _broken_frequency_rule(model: ModelFields) -> str:
-    """Return the message of the first broken rule about the fields for FreGAN; else ""."""
+    """Return the message of the first broken rule about FreGAN; "" if no rule is broken."""
     if model.g_wavelet_skips and model.architecture != "fastgan":
         return (
-            "g_wavelet_skips must be false unless architecture is fastgan, because it connects "
-            f"the blocks of fastgan's generator (got architecture {model.architecture})"
+            "g_wavelet_skips can be true only if architecture is fastgan, because it connects "
+            f"blocks of fastgan's generator (got architecture {model.architecture})"
         )
     if model.d_high_frequency and not has_fastgan_discriminator(model):
         return (
-            "d_high_frequency can be true only with architecture fastgan and its own "
-            "discriminator, whose later blocks judge the high frequencies (got architecture "
-            f"{model.architecture}, discriminator {model.discriminator})"
+            "d_high_frequency can be true only if architecture is fastgan and discriminator is "
+            "architecture, because the later blocks of fastgan's discriminator judge the high "
+            f"frequencies (got architecture {model.architecture}, discriminator "
+            f"{model.discriminator})"
         )
     return ""

@@ -1,4 +1,4 @@
-"""The types of settings in the section `model` that have a rule of their own."""
+"""Types of settings in the section `model` whose values must pass an additional check."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 
 
 def _from_boolean(value: Any) -> Any:  # noqa: ANN401 - pydantic checks the type
-    """Translate a value of d_batch_norm, the older name of d_norm."""
+    """Replace true by "batch" and false by "none"; return any other value unchanged.
+
+    Files written for older versions have d_batch_norm, true or false, in place of d_norm.
+    """
     return ("batch" if value else "none") if isinstance(value, bool) else value
 
 
 def _power_of_two(value: int) -> int:
     if value not in RESOLUTIONS:
-        raise ValueError(f"must be a power of two from 32 to 1024 (one of {RESOLUTIONS})")
+        raise ValueError(f"must be a power of two from 32 to 1024: one of {RESOLUTIONS}")
     return value
 
 

@@ -1,22 +1,23 @@
-"""Names of settings in other programs, each with a hint that gives our name."""
+"""Names of settings in other programs, each with a hint that names our setting."""
 
 from __future__ import annotations
 
-_LENGTH = "the length of a training is train.total_kimg, in thousands of images"
+_LENGTH = "train.total_kimg sets the length of a training, in thousands of images"
 _IN_EPOCHS = f"{_LENGTH} (epochs x number of pictures / 1000)"
 _IN_STEPS = f"{_LENGTH} (steps x train.batch_size / 1000)"
 _LEARNING_RATE = "did you mean train.lr_g or train.lr_d?"
 _OPTIMISER = (
-    "the optimiser is always Adam, with train.lr_g, train.lr_d, train.beta1 and train.beta2"
+    "the optimiser is always Adam; its settings are train.lr_g, train.lr_d, train.beta1 and "
+    "train.beta2"
 )
 _SCHEDULE = (
-    "a number that changes is a schedule, such as train.lr_g: {from: 2e-4, to: 0, over_kimg: 400, "
-    "shape: cosine}"
+    "to change a number during the training, write a schedule, such as train.lr_g: "
+    "{from: 2e-4, to: 0, over_kimg: 400, shape: cosine}"
 )
 _SIDE = "did you mean model.resolution?"
 _LATENT = "did you mean model.nz?"
 _PATH = "did you mean data.path?"
-_EVERY = "the interval between evaluations is eval.every_kimg, in thousands of images"
+_EVERY = "eval.every_kimg sets the interval between evaluations, in thousands of images"
 _WARM_UP = "did you mean regan.warmup_kimg (in thousands of images)?"
 # Names of settings in other programs -> the hint for a user who writes them.
 OTHER_NAMES = {
@@ -52,7 +53,7 @@ OTHER_NAMES = {
     # Keras' example
     **dict.fromkeys(("noise_size", "noise_dim"), _LATENT),
     "depth": "did you mean model.dcgan_depth?",
-    "width": "did you mean model.dcgan_width (dcgan), or model.ngf and model.ndf?",
+    "width": "did you mean model.dcgan_width (for architecture dcgan), or model.ngf and model.ndf?",
     "leaky_relu_slope": "did you mean model.d_slope?",
     "dropout_rate": "did you mean model.d_dropout?",
     "target_accuracy": "did you mean augment.ada_target?",

@@ -1,4 +1,4 @@
-"""Changes to settings of an existing configuration, by their dotted names."""
+"""Replace settings of an existing configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastgan_ray.errors import UserError
 
 
 def override(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
-    """Return `config` with the given settings (flat dotted keys) replaced.
+    """Return a copy of `config` with new values for `settings`, {dotted name: value}.
 
     Raise UserError with every broken rule if the resulting configuration is not valid.
     """

@@ -11,8 +11,8 @@ from fastgan_ray.errors import UserError
 def cache_dir() -> Path:
     """Return the cache folder, for decoded pictures, reference features and network weights.
 
-    This is `FASTGAN_RAY_CACHE` if the variable is set, else `fastgan-ray` in the user's cache
-    folder. The function does not create the folder.
+    This is the folder in the environment variable `FASTGAN_RAY_CACHE`. Without this variable, it is
+    `fastgan-ray` in the user's cache folder. The function does not create the folder.
     """
     if folder := os.environ.get("FASTGAN_RAY_CACHE"):
         return Path(folder).expanduser().resolve()

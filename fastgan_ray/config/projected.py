@@ -1,4 +1,4 @@
-"""The sizes of the maps in a projected discriminator, from the settings alone."""
+"""Compute the sizes of the feature maps in a projected discriminator from its settings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ _STRIDES = (4, 8, 16)
 
 
 def input_size(picture: Size, least_side: int) -> Size:
-    """Return the size at which the feature network sees a picture of the size `picture`.
+    """Return the size in px to which a picture is resized before the feature network sees it.
 
-    If the shorter side is less than `least_side` pixels, it is enlarged to `least_side`.
+    If the shorter side of `picture` is less than `least_side`, the picture is enlarged until this
+    side has `least_side` pixels. Larger pictures keep their size.
     """
     factor = max(1.0, least_side / min(picture))
     return round(picture[0] * factor), round(picture[1] * factor)
 
 
 def map_sizes(network_input: Size) -> list[Size]:
-    """Return the sizes of the four mixed maps, the largest first.
+    """Return the sizes of the four feature maps that the small discriminators see, largest first.
 
-    They are about 1/2, 1/4, 1/8 and 1/16 of the input's size.
+    They are about 1/2, 1/4, 1/8 and 1/16 of the size of `network_input`.
     """
     sides = [[math.ceil(side / stride) for stride in _STRIDES] for side in network_input]
     later = list(zip(*sides, strict=True))
@@ -32,17 +33,17 @@ def map_sizes(network_input: Size) -> list[Size]:
 
 
 def level_of(size: Size) -> int:
-    """Return the power of two, at least LAST_SIDE, that is nearest to the shorter side."""
+    """Return the power of two nearest to the shorter side of `size`, but at least LAST_SIDE."""
     return int(max(LAST_SIDE, 2 ** round(math.log2(min(size)))))
 
 
 def halving_count(size: Size) -> int:
-    """Return how many times a small discriminator halves its map of this `size`."""
+    """Return how many times a small discriminator halves its feature map of this `size`."""
     return int(math.log2(level_of(size) // LAST_SIDE))
 
 
 def logit_count(sizes: list[Size]) -> int:
-    """Return the total number of logits of small discriminators on maps of these `sizes`."""
+    """Return the number of logits of all small discriminators, on feature maps of these `sizes`."""
     return sum(
         math.prod(side // 2 ** halving_count(size) - _KERNEL + 1 for side in size) for size in sizes
     )

@@ -40,14 +40,14 @@ def reference(word: str = "") -> list[Setting]:
 
 
 def section_model(section: str) -> type[Section]:
-    """Return the class (a pydantic model) of a section of RunConfig."""
+    """Return the class (a pydantic model) of the section with this name, such as "train"."""
     model = RunConfig.model_fields[section].annotation
     assert isinstance(model, type) and issubclass(model, Section)
     return model
 
 
 def as_lines(setting: Setting) -> list[str]:
-    """Format a setting for a terminal: its name and meaning, then its default, range and unit."""
+    """Format a setting for a terminal: a line with its name and meaning, then its other facts."""
     unit = f"; unit: {setting.unit}" if setting.unit else ""
     return [
         f"{setting.name}: {setting.description}",
@@ -90,7 +90,7 @@ def _value(value: object) -> str:
 
 
 def _range(field: FieldInfo) -> str:
-    """Describe the values that a setting may have, without rules that involve other settings."""
+    """Describe the values that a setting may have; ignore rules that involve other settings."""
     members = [
         member
         for member in (typing.get_args(field.annotation) if _is_union(field) else ())

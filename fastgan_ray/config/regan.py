@@ -10,19 +10,19 @@ from fastgan_ray.config.scheduled import ScheduledSection
 
 
 class ReganConfig(ScheduledSection):
-    """Re-GAN: sparse and dense phases of the generator's training alternate; off by default."""
+    """Settings of Re-GAN, which trains G in sparse and dense phases alternately; off by default."""
 
     NOT_SCHEDULED: ClassVar[dict[str, str]] = {
-        "warmup_kimg": "it is a point in time",
-        "interval_kimg": "it is an interval",
+        "warmup_kimg": "the time of the first pruning is fixed",
+        "interval_kimg": "the phases have a fixed length",
     }
 
     sparsity: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="fraction of the weights of each convolution and linear layer that is pruned; "
-        "0 = off",
+        description="fraction of the generator's weights that is pruned in sparse phases, in "
+        "each convolution and linear layer; 0 = Re-GAN is off",
         json_schema_extra={"unit": "fraction"},
     )
     warmup_kimg: float = Field(
@@ -37,12 +37,13 @@ class ReganConfig(ScheduledSection):
     )
     regrow: Literal["zero", "stored"] = Field(
         "zero",
-        description="value of the pruned weights at the start of a dense phase: zero = 0; "
-        "stored = their last value",
+        description="value of the pruned weights at the start of a dense phase: zero = 0; stored "
+        "= the value that they had before the pruning",
     )
     dense_lr_factor: float = Field(
         0.1,
         gt=0,
         le=10,
-        description="lr_g is multiplied by this factor in dense phases, but not in the warm-up",
+        description="train.lr_g is multiplied by this factor in dense phases, but not in the "
+        "training before the first pruning",
     )

@@ -16,29 +16,29 @@ class ResourcesConfig(Section):
         1,
         ge=1,
         le=1024,
-        description="number of processes (workers) that train one generator; each worker gets "
-        "an equal part of train.batch_size",
+        description="number of processes (workers) that together train one generator; each "
+        "worker gets an equal part of each batch (train.batch_size)",
         json_schema_extra={"unit": "processes"},
     )
     cpus: float = Field(
         1.0,
         gt=0,
-        description="number of CPU cores for each worker; a worker uses the same number of threads",
+        description="number of CPU cores for each worker; a worker uses this number of threads",
         json_schema_extra={"unit": "cores"},
     )
     gpus: float | None = Field(
         None,
         ge=0,
-        description="number of GPUs for each worker; a single worker may also have a fraction, "
-        "e.g. 0.5. null: a single worker gets a fraction, estimated from the memory that the "
-        "training needs; several workers get one GPU each",
+        description="number of GPUs for each worker. If there is only one worker, it may also be "
+        "a fraction, e.g. 0.5. null = a single worker gets a fraction of a GPU, estimated from "
+        "the memory that the training needs; several workers get one GPU each",
         json_schema_extra={"unit": "GPUs"},
     )
     backend: Literal["auto", "flat", "ray_train"] = Field(
         "auto",
         description="how a trial runs: flat = in one process of Ray Tune; ray_train = in worker "
-        "processes of Ray Train, which start about ten seconds later; auto = ray_train for several "
-        "workers, else flat",
+        "processes of Ray Train, whose start takes about ten seconds longer; auto = ray_train if "
+        "workers is above 1, else flat",
     )
 
     @property
@@ -50,11 +50,12 @@ class ResourcesConfig(Section):
     def _workers_go_together(self) -> ResourcesConfig:
         if self.backend == "flat" and self.workers > 1:
             raise ValueError(
-                f"backend flat has one process, but workers is {self.workers}: use backend auto"
+                f"backend flat has only one process, but workers is {self.workers}; set backend "
+                "to auto"
             )
         if self.workers > 1 and self.gpus not in (None, 0, 1):
             raise ValueError(
-                "gpus must be null, 0 or 1 with several workers: workers cannot share a GPU "
-                f"(got gpus {self.gpus:g}, workers {self.workers})"
+                "gpus must be null, 0 or 1 if workers is above 1, because workers cannot share a "
+                f"GPU (got gpus {self.gpus:g}, workers {self.workers})"
             )
         return self

@@ -1,4 +1,4 @@
-"""Conversion of pydantic's errors to messages for users: the key, the rule and the wrong value."""
+"""Convert pydantic's errors to messages for users, with the key, the rule and the wrong value."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _Section = TypeVar("_Section", bound=Section)
 
 
 class Violation(NamedTuple):
-    """A broken rule: `loc` is the path of the wrong value, `rule` is the message."""
+    """A broken rule: the message `rule`, and the path `loc` of the wrong value."""
 
     loc: Loc
     rule: str
@@ -58,16 +58,20 @@ class Violation(NamedTuple):
 
 
 def explain(error: ValidationError, section: type[Section]) -> list[Violation]:
-    """List the broken rules of `section`, e.g. ("train.beta1", "must be ... (got 1.2)").
+    """Return the rules of `section` that are broken according to pydantic's `error`.
 
-    The path of a rule about several fields is the section that contains them (`model`); the message
-    names the fields and their values.
+    For example, the result may contain Violation(("train", "beta1"), "must be ... (got 1.2)"). If a
+    rule combines several fields, `loc` is the path of their section, such as ("model",), and the
+    message names the fields and their values.
     """
     return [_violation(details, section) for details in error.errors(include_url=False)]
 
 
 def validated(section: type[_Section], settings: Mapping[str, Any]) -> _Section:
-    """Make a `section` from these settings; raise a ValueError that lists every broken rule."""
+    """Validate `settings` and return them as a `section`.
+
+    Raise a ValueError that lists every broken rule.
+    """
     try:
         return section.model_validate(settings)
     except ValidationError as error:
@@ -76,7 +80,7 @@ def validated(section: type[_Section], settings: Mapping[str, Any]) -> _Section:
 
 
 def broken(rule: str, *loc: str | int) -> ValidationError:
-    """Return the error that a validator raises if the value at `loc` breaks `rule`."""
+    """Return the error that a validator raises if the value at the path `loc` breaks `rule`."""
     return combine([Violation(loc, rule)])
 
 

@@ -28,7 +28,7 @@ from fastgan_ray.config.training_rules import broken_rule
 
 
 class RunConfig(Section):
-    """One training run. `RunConfig.model_validate({})` is the published FastGAN at 256 px."""
+    """The configuration of one training run; the default is the published FastGAN at 256 px."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -54,7 +54,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _is_valid_after_schedules(self) -> RunConfig:
-        """Check the rules that combine sections also with the final values of the schedules."""
+        """Check the rules about several sections again, with the final values of the schedules."""
         parts = {"train": self.train, "augment": self.augment, "regan": self.regan}
         ends = {name: part.after_schedules() for name, part in parts.items() if part.schedules}
         if ends:
@@ -93,8 +93,8 @@ class RunConfig(Section):
         train: TrainConfig | None = info.data.get("train")  # None if not valid
         if train is not None and value.gpus == 0 and train.device in ("cuda", "mps"):
             raise ValueError(
-                f"gpus is 0, but train.device {train.device} needs a GPU: set train.device to auto "
-                f"or cpu, or gpus to null"
+                f"gpus must be null or above 0 if train.device is {train.device} (got gpus 0); "
+                "set gpus to null, or train.device to auto or cpu"
             )
         if train is not None and train.batch_size % value.workers:
             raise ValueError(
@@ -109,7 +109,7 @@ SECTIONS = tuple(RunConfig.model_fields)
 
 
 def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Put flat settings into sections: {"model.ngf": 8} -> {"model": {"ngf": 8}}."""
+    """Group flat settings into sections: {"model.ngf": 8} -> {"model": {"ngf": 8}}."""
     nested: dict[str, Any] = {}
     for name, value in settings.items():
         section, dot, field = name.partition(".")
@@ -121,7 +121,7 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as one flat mapping, {dotted name: value}; replace old names by current ones.
+    """Return settings as one flat mapping {dotted name: value}; replace old names by current names.
 
     `sections` may have nested sections, dotted keys, or a mixture.
     """

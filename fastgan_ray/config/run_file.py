@@ -1,4 +1,4 @@
-"""RunConfig as a strict YAML file: read, write, check, and parse `--set key=value`."""
+"""Read, check and write a RunConfig as strict YAML, and parse the settings of `--set`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from fastgan_ray.errors import UserError
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
-    """Check a configuration; settings that are not given have their published defaults.
-    Return the list of broken rules, which is empty if the configuration is valid.
+    """Return the broken rules of a configuration; an empty list means that it is valid.
+
+    `settings` may have nested sections, dotted keys, or a mixture. Settings that are not given have
+    their published defaults.
     """
     try:
         RunConfig.model_validate(settings)
@@ -30,14 +32,15 @@ def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
 
 
 def check_alone(settings: Mapping[str, Any], errors: ErrorList) -> None:
-    """Check the settings of `--set` (flat dotted keys) one by one; add the errors to `errors`.
+    """Check each setting of `--set` (flat dotted keys) alone, and add the errors to `errors`.
+
     Rules about several settings are not checked here, because the settings in the file are not
     known yet.
     """
     for section in (key for key in settings if key in SECTIONS):
         errors.add(
             None,
-            f"{section}: is a section, not a setting; give one of its settings, such as model.ngf",
+            f"{section}: is a section, not a setting; name a setting in it, such as model.ngf",
         )
     for violation in check_settings(settings):
         if violation.key not in SECTIONS:
@@ -84,7 +87,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """A YAML writer; it quotes text that YAML 1.1 or our loader would read as another type."""
+    """A YAML writer that puts text in quotes if YAML 1.1 or our loader would read another type."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -107,5 +110,5 @@ def dump_yaml(content: Mapping[str, Any]) -> str:
 
 
 def dump_run_config(config: RunConfig) -> str:
-    """Return every setting as YAML text, from which `load_run_config` reads the same settings."""
+    """Return every setting of `config` as YAML text; `load_run_config` can read it."""
     return dump_yaml(config.model_dump())

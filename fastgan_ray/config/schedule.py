@@ -1,4 +1,4 @@
-"""A schedule: a setting whose number changes during a training, e.g. a learning-rate decay."""
+"""A schedule: the values of a setting that changes during a training, e.g. a learning rate."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ KEYS = ("from", "to", "over_kimg", "shape")
 
 
 class Schedule(Section):
-    """A number that changes from one value to another until `over_kimg`, then stays constant."""
+    """A number that changes from `start` to `end` during `over_kimg`, then stays at `end`."""
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
 
     start: float = Field(alias="from", description="value at the start of the training")
-    end: float = Field(alias="to", description="value after over_kimg, until the training ends")
+    end: float = Field(alias="to", description="value from over_kimg until the end of the training")
     over_kimg: float = Field(
         gt=0,
-        description="length of the change, in thousands of real images shown to the discriminator",
+        description="length of the change, in thousands of real images that the discriminator sees",
     )
     shape: Literal["cosine", "linear", "log"] = Field(
-        description="way from the first value to the second: linear = by equal differences; log = "
-        "by equal factors; cosine = half a cosine wave, slow at both ends",
+        description="how the value changes: linear = by equal differences; log = by equal "
+        "factors; cosine = along half a cosine wave, slowly at both ends",
     )
 
     @classmethod
@@ -38,17 +38,17 @@ class Schedule(Section):
     def _has_logarithms(self) -> Schedule:
         if self.shape == "log" and min(self.start, self.end) <= 0:
             raise ValueError(
-                f"from and to must be greater than 0 with shape log (got from {self.start:g}, to "
+                f"from and to must be greater than 0 if shape is log (got from {self.start:g}, to "
                 f"{self.end:g})"
             )
         return self
 
     def at(self, kimg: float) -> float:
-        """Return the value after `kimg` thousand images; it lies between the two ends.
+        """Return the value after `kimg` thousand images.
 
         With s = min(kimg / over_kimg, 1), from = a and to = b, the value is a + (b - a) s (linear),
-        a + (b - a) (1 - cos(pi s)) / 2 (cosine, Loshchilov & Hutter 2017 without restarts), or
-        a (b / a)^s (log).
+        a + (b - a) (1 - cos(pi s)) / 2 (cosine, Loshchilov & Hutter 2017 without restarts), or a (b
+        / a)^s (log). It is never outside the range from a to b.
         """
         share = min(max(kimg / self.over_kimg, 0.0), 1.0)
         if share == 1.0:
@@ -62,20 +62,21 @@ class Schedule(Section):
         return min(max(value, min(self.start, self.end)), max(self.start, self.end))
 
     def mapping(self) -> dict[str, Any]:
-        """Return the schedule as a mapping, as in a file."""
+        """Return the schedule in the form that files use: {from, to, over_kimg, shape}."""
         return dict(zip(KEYS, (self.start, self.end, self.over_kimg, self.shape), strict=True))
 
 
 def looks_like_schedule(value: object) -> bool:
-    """Return whether a setting's value is a mapping that is meant as a schedule."""
+    """Return True if `value` is a mapping with at least one key of a schedule (see KEYS)."""
     return isinstance(value, Mapping) and bool(value.keys() & {*KEYS})
 
 
 def as_text(value: Any) -> Any:  # noqa: ANN401 - any setting
-    """Format a schedule for tables and charts, e.g. "0.0002 to 0 (cosine, 400 kimg)".
+    """Format schedules for tables and charts, e.g. "0.0002 to 0 (cosine, 400 kimg)".
 
-    A schedule must be a mapping, as in a file. In any other mapping of settings, nested or flat,
-    format all schedules. Return every other value unchanged.
+    If `value` is one schedule (a mapping, as in a file), return its text. If `value` is another
+    mapping, return it with all schedules in it as text, at any depth. Return any other value
+    unchanged.
     """
     if not isinstance(value, Mapping):
         return value

@@ -29,7 +29,7 @@ _NUMBERS = (float, float | None)
 
 
 class ScheduledSection(Section):
-    """A section whose numbers may be schedules, except whole numbers and those in NOT_SCHEDULED."""
+    """A section whose numbers may be schedules, except integers and the fields in NOT_SCHEDULED."""
 
     # Numbers that must stay the same during a training -> the reason, for the message.
     NOT_SCHEDULED: ClassVar[Mapping[str, str]] = {}
@@ -40,35 +40,35 @@ class ScheduledSection(Section):
 
     @property
     def schedules(self) -> Mapping[str, Schedule]:
-        """The schedules by the names of their fields; empty if every number is constant."""
+        """{name of the field: schedule}; empty if every number is constant."""
         return self._schedules
 
     @classmethod
     def can_be_scheduled(cls, name: str) -> bool:
-        """Return whether the field `name` may be a schedule."""
+        """Return True if the field `name` may be a schedule."""
         return cls.model_fields[name].annotation in _NUMBERS and name not in cls.NOT_SCHEDULED
 
     def largest(self, name: str) -> float:
-        """Return the largest value of a number during the training."""
+        """Return the largest value that the number `name` has during the training."""
         schedule = self._schedules.get(name)
         return getattr(self, name) if schedule is None else max(schedule.start, schedule.end)
 
     def changes(self, *names: str) -> bool:
-        """Return whether one of these fields is a schedule."""
+        """Return True if at least one of these fields is a schedule."""
         return not self._schedules.keys().isdisjoint(names)
 
     def at(self, kimg: float) -> Self:
-        """Return a copy with the values of scheduled numbers at `kimg`; it keeps the schedules."""
+        """Return a copy with the values of the schedules at `kimg`. It still has the schedules."""
         values = {name: schedule.at(kimg) for name, schedule in self._schedules.items()}
         return self.model_copy(update=values) if values else self
 
     def strongest_until(self, kimg: float) -> Self:
-        """Return a copy with each scheduled number at its largest value up to `kimg`."""
+        """Return a copy in which each scheduled number has its largest value up to `kimg`."""
         values = {n: max(s.start, s.at(kimg)) for n, s in self._schedules.items()}
         return self.model_copy(update=values) if values else self
 
     def after_schedules(self) -> Self:
-        """Return a copy without schedules: each number has the last value of its schedule."""
+        """Return a copy without schedules; each number has the last value of its schedule."""
         ends = {name: schedule.end for name, schedule in self._schedules.items()}
         section = self.model_copy(update=ends)
         section._schedules = {}
@@ -77,7 +77,10 @@ class ScheduledSection(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _read_schedules(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
-        """Remove the schedules from the data; check the section with their first and last value."""
+        """Validate a section twice: with the first value and with the last value of each schedule.
+
+        In the returned section, each field has the first value; `_schedules` has the schedules.
+        """
         if not isinstance(data, Mapping):
             return handler(data)
         given = {k: v for k, v in data.items() if k in cls.model_fields and looks_like_schedule(v)}
@@ -99,7 +102,7 @@ class ScheduledSection(Section):
 
     @classmethod
     def _schedules_in(cls, given: Mapping[str, Any]) -> tuple[dict[str, Schedule], list[Violation]]:
-        """Return the valid schedules, and the broken rules of the other schedules."""
+        """Return the valid schedules, and the broken rules of the schedules that are not valid."""
         schedules: dict[str, Schedule] = {}
         violations: list[Violation] = []
         for name, value in given.items():
@@ -116,9 +119,9 @@ class ScheduledSection(Section):
 
     @classmethod
     def _values(cls, schedules: Mapping[str, Schedule], end: str) -> dict[str, float]:
-        """Return the values to check at the ends "from" or "to" of all schedules.
+        """Return {name: value to validate} at one end of the schedules; `end` is "from" or "to".
 
-        If a learning rate may reach 0 in a schedule, a tiny number is checked in place of the 0.
+        If a field in MAY_REACH_ZERO is 0 there, a tiny positive number replaces the 0.
         """
         values = {n: s.start if end == "from" else s.end for n, s in schedules.items()}
         tiny = sys.float_info.min
@@ -128,7 +131,7 @@ class ScheduledSection(Section):
     def _violations(
         cls, constants: Mapping[str, Any], schedules: Mapping[str, Schedule], end: str
     ) -> list[Violation]:
-        """List the rules that the section breaks at one end of its schedules."""
+        """Return the rules that the section breaks at the `end` "from" or "to" of its schedules."""
         try:
             cls.model_validate({**constants, **cls._values(schedules, end)})
         except ValidationError as error:
@@ -145,7 +148,7 @@ class ScheduledSection(Section):
 def _placed(
     violations: list[Violation], schedules: Mapping[str, Schedule], end: str
 ) -> list[Violation]:
-    """Return the broken rules with the schedule's key in the path: lr_g becomes lr_g.to."""
+    """Add `end`, a key of a schedule, to the paths of broken rules: lr_g becomes lr_g.to."""
     return [
         Violation((*loc, end), rule) if loc and loc[0] in schedules else Violation(loc, rule)
         for loc, rule in violations

@@ -1,4 +1,4 @@
-"""The base class of all sections of the settings and of our files."""
+"""The base class of the sections of the settings, of search files and of ablation files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ class Section(BaseModel):
 
     @classmethod
     def unknown_key(cls, key: str) -> str:
-        """Return the message for a key that is not a field; suggest a similar field."""
+        """Return the message for an unknown key, with a similar field or a list of all fields."""
         hint = suggestion(key, cls.model_fields) or f"; the keys are {', '.join(cls.model_fields)}"
         return f"is not a known key{hint}"

@@ -1,8 +1,8 @@
-"""A strict YAML parser: returns a mapping, the line of each key, and a list of the file's errors.
+"""A strict YAML parser. It returns a mapping, the line of each key, and all errors of the file.
 
-Differences from PyYAML's safe loader: `1e-4` is a number; `on` and `no` are text. A repeated key is
-an error. A tag is an error, except the tags of the plain types. Aliases may expand to a limited
-number of values. Other libraries do not fit: ruamel.yaml stops at the first repeated key and reads
+It differs from PyYAML's safe loader: `1e-4` is a number; `on` and `no` are text; a repeated key is
+an error; a tag is an error, except the tags of the plain types; aliases may expand to at most
+MAX_NODES values. Other libraries do not fit: ruamel.yaml stops at the first repeated key and reads
 `1_000` and `0x10` as numbers; strictyaml refuses `{a: 1}` and `[1, 2]`, which our files often use.
 """
 
@@ -60,11 +60,11 @@ class Document:
     text: str
 
     def line(self, loc: Loc, rule: str = "") -> int | None:
-        """Return the line to report if the value at `loc` breaks `rule`.
+        """Return the number of the line to report if the value at the path `loc` breaks `rule`.
 
-        If the value is a mapping and the rule names some of its keys, return the line of the last
-        of these keys. If the file has no key `loc`, return the line of the nearest mapping that
-        would contain it.
+        If the value is a mapping and the message `rule` names some of its keys, return the line of
+        the last of these keys. If the file does not contain `loc`, return the line of the innermost
+        mapping around `loc` that the file contains.
         """
         key = ".".join(map(str, loc))
         words = set(re.findall(r"\w+", rule.partition(" (got ")[0]))
@@ -78,7 +78,7 @@ class Document:
         return max(named, default=self.lines.get(key))
 
     def add_error(self, loc: Loc, rule: str, key: str) -> None:
-        """Add an error: the value at `loc` breaks `rule`. The message calls the value `key`."""
+        """Add the error that the value at the path `loc` breaks `rule`; call the value `key`."""
         self.errors.add(self.line(loc, rule), f"{key}: {rule}" if key else rule)
 
 
@@ -159,16 +159,18 @@ def _compose(text: str, name: str) -> yaml.Node | None:
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
-    """Return PyYAML's error message; for common mistakes, a clearer message with the remedy."""
+    """Return PyYAML's error message, or a clearer message for common mistakes."""
     problem = error.problem or error.context or "is not YAML"
     mark = error.problem_mark
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     if "\\t" in problem or "\t" in line[: len(line) - len(line.lstrip())]:
-        return "begins with a tab; YAML allows only spaces there"
+        return "begins with a tab; only spaces are allowed for indentation"
     if "mapping values are not allowed" in problem:
-        return "has a second `: ` or wrong indentation; put text that contains `: ` in quotes"
+        return (
+            "has a second `: `, or its indentation is wrong; put text that contains `: ` in quotes"
+        )
     if "expected a single document" in (error.context or ""):
-        return "a second document begins here (`---`), but a file may have only one"
+        return "a second YAML document begins here (`---`), but a file must have only one document"
     return f"is not valid YAML: {problem}"
 
 
@@ -271,7 +273,7 @@ class _Builder:
         if not PLAIN_TYPES[kind].fullmatch(text):
             line = node.start_mark.line + 1
             self.errors.add(
-                line, f"{path}: its tag is !!{kind}, but its value is {format_value(text)}"
+                line, f"{path}: the value {format_value(text)} does not fit its tag !!{kind}"
             )
             return None
         if kind == "int":
@@ -283,5 +285,5 @@ class _Builder:
     def _refuse(self, node: yaml.Node) -> None:
         line = node.start_mark.line + 1
         self.errors.add(
-            line, f"the tag {format_value(node.tag)} is not allowed: write a plain value"
+            line, f"the tag {format_value(node.tag)} is not allowed; write the value without a tag"
         )

@@ -1,4 +1,4 @@
-"""The fields for the discriminator's extra tasks."""
+"""The fields of `ModelConfig` and `TrainConfig` for the discriminator's extra tasks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pydantic import Field
 SELF_SUPERVISION: Any = Field(
     "ae",
     description="extra task of the discriminator: ae = reconstruct pictures with the decoders "
-    "(published); contrastive = recognise two augmented views of a picture; augself = predict "
-    "how a picture was augmented (Hou et al. 2023); insgen = distinguish each picture, real or "
-    "generated, from earlier ones (Yang et al. 2021); fakeclr = distinguish each generated picture "
-    "from earlier ones (Li et al. 2022); ae_contrastive, ae_augself, ae_insgen, ae_fakeclr = the "
-    "decoders and the other task; none = no extra task. Without ae there are no decoders",
+    "(published); contrastive = recognise that two augmented views show the same picture; "
+    "augself = predict how a picture was augmented (Hou et al. 2023); insgen = distinguish each "
+    "picture, real or generated, from earlier pictures (Yang et al. 2021); fakeclr = distinguish "
+    "each generated picture from earlier generated pictures (Li et al. 2022); ae_contrastive, "
+    "ae_augself, ae_insgen and ae_fakeclr = ae and the other task together; none = no extra "
+    "task. Without ae, there are no decoders",
 )
 CONTRASTIVE_WEIGHT: Any = Field(
     1.0, ge=0, description="weight of the contrastive loss (see model.self_supervision)"
@@ -22,55 +23,57 @@ CONTRASTIVE_TEMPERATURE: Any = Field(
     0.1,
     gt=0,
     le=100,
-    description="temperature: the contrastive loss divides its cosine similarities by this number",
+    description="temperature of the contrastive loss: the cosine similarities are divided by "
+    "this number",
 )
 AUGSELF_D_WEIGHT: Any = Field(
     1.0,
     ge=0,
-    description="weight of AugSelf-GAN's loss of the discriminator, which predicts how each "
-    "picture was augmented (Hou et al. 2023 used 1, and 0.1 for the pictures of cats)",
+    description="weight of AugSelf-GAN's loss of the discriminator, which must predict how each "
+    "picture was augmented (Hou et al. 2023 used 1, but 0.1 for pictures of cats)",
 )
 AUGSELF_G_WEIGHT: Any = Field(
     1.0,
     ge=0,
-    description="weight of AugSelf-GAN's loss of the generator: the discriminator must predict "
-    "the augmentation of generated pictures in the same way as that of real ones (Hou et al. 2023 "
-    "used 1 with 100 pictures, 0.1 for the pictures of cats and 0.2 with thousands of pictures); "
-    "0 = off",
+    description="weight of AugSelf-GAN's loss of the generator. It is small if the discriminator "
+    "predicts the augmentation of generated pictures in the same way as that of real pictures "
+    "(Hou et al. 2023 used 1 with 100 pictures, 0.1 for pictures of cats and 0.2 with thousands "
+    "of pictures). 0 = off",
 )
 
 INSGEN_D_FAKE_WEIGHT: Any = Field(
     1.0,
     ge=0,
     description="weight of the loss that trains the discriminator of InsGen or FakeCLR to "
-    "distinguish a generated picture from earlier ones (published: 1)",
+    "distinguish a generated picture from earlier generated pictures (published: 1)",
 )
 INSGEN_D_REAL_WEIGHT: Any = Field(
     1.0,
     ge=0,
     description="weight of the loss that trains InsGen's discriminator to distinguish a real "
-    "picture from earlier ones (published: 1)",
+    "picture from earlier real pictures (published: 1)",
 )
 INSGEN_G_WEIGHT: Any = Field(
     0.1,
     ge=0,
     description="weight of the loss that trains the generator of InsGen or FakeCLR to make "
-    "pictures that the discriminator can distinguish from earlier ones (published: 0.1); 0 = off",
+    "pictures that the discriminator can distinguish from earlier pictures (published: 0.1); 0 = "
+    "off",
 )
 INSGEN_TEMPERATURE: Any = Field(
     0.2,
     gt=0,
     le=100,
-    description="temperature of InsGen and FakeCLR: their loss divides its cosine similarities by "
-    "this number",
+    description="temperature of the losses of InsGen and FakeCLR: the cosine similarities are "
+    "divided by this number",
 )
 INSGEN_MOMENTUM: Any = Field(
     0.999,
     ge=0,
     lt=1,
-    description="decay, in each discriminator step, of the moving average of the "
-    "discriminator's weights (momentum encoder); InsGen and FakeCLR recognise a picture by the "
-    "features of this slow copy",
+    description="decay of the moving average of the discriminator's weights, in each "
+    "discriminator step. InsGen and FakeCLR compare a picture with features that were computed "
+    "with this average (momentum encoder)",
     json_schema_extra={"unit": "fraction"},
 )
 INSGEN_NOISE: Any = Field(
@@ -83,16 +86,17 @@ INSGEN_QUEUE: Any = Field(
     0.05,
     gt=0,
     le=1,
-    description="number of earlier pictures from which InsGen and FakeCLR distinguish a "
-    "picture, as a fraction of the training pictures. It is rounded up to whole batches, at least "
-    "four",
+    description="number of earlier pictures from which InsGen and FakeCLR distinguish a picture, "
+    "as a fraction of the number of training pictures. The number is rounded up to whole "
+    "batches; it is at least four batches",
     json_schema_extra={"unit": "fraction of the training pictures"},
 )
 INSGEN_FORGETTING: Any = Field(
     1.0,
     ge=0,
-    description="how fast FakeCLR forgets earlier pictures: the oldest picture has "
-    "exp(-insgen_forgetting) times the weight of the newest; 0 = all have the same weight",
+    description="how fast FakeCLR forgets earlier pictures: the weight of the oldest picture is "
+    "exp(-insgen_forgetting) times the weight of the newest picture; 0 = all earlier pictures "
+    "have the same weight",
 )
 
 # The tasks that tell pictures apart -> the kinds of pictures that each of them compares.

@@ -1,4 +1,4 @@
-"""TrainConfig: losses, optimisers and length of a training."""
+"""TrainConfig: the settings of the losses, the optimisers and the training loop."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ CPU_BF16_FROM_PX = 128
 
 
 class TrainConfig(ScheduledSection):
-    """Losses, optimisers and length of a training."""
+    """Settings of the losses, the optimisers and the training loop."""
 
     NOT_SCHEDULED: ClassVar[dict[str, str]] = {
-        "total_kimg": "it is the length of the training",
-        "log_every_kimg": "it is an interval",
-        "chain_start_kimg": "it is a point in time",
-        "insgen_queue": "it is a size of memory",
+        "total_kimg": "the length of the training is fixed",
+        "log_every_kimg": "the interval between two rows is fixed",
+        "chain_start_kimg": "the start of CHAIN is fixed",
+        "insgen_queue": "the number of earlier pictures is fixed",
     }
     MAY_REACH_ZERO: ClassVar[frozenset[str]] = frozenset({"lr_g", "lr_d"})
 
     total_kimg: float = Field(
         400.0,
         gt=0,
-        description="length of the training, in thousands of real images shown to the "
-        "discriminator (published: 50,000 steps with batches of 8)",
+        description="length of the training, in thousands of real images that the discriminator "
+        "sees (published: 50,000 steps with batches of 8)",
     )
     batch_size: int = Field(
         8,
@@ -45,26 +45,30 @@ class TrainConfig(ScheduledSection):
         1,
         ge=1,
         le=64,
-        description="discriminator steps per generator step; each discriminator step uses a "
-        "new batch",
+        description="number of discriminator steps for each generator step; each discriminator "
+        "step uses a new batch",
         json_schema_extra={"unit": "steps"},
     )
-    lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
-    lr_d: float = Field(2e-4, gt=0, lt=1, description="discriminator's Adam learning rate")
-    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first-moment decay, both networks")
-    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second-moment decay, both networks")
+    lr_g: float = Field(2e-4, gt=0, lt=1, description="learning rate of Adam for the generator")
+    lr_d: float = Field(2e-4, gt=0, lt=1, description="learning rate of Adam for the discriminator")
+    beta1: float = Field(
+        0.5, ge=0, lt=1, description="decay of Adam's first moment, for both networks"
+    )
+    beta2: float = Field(
+        0.999, ge=0, lt=1, description="decay of Adam's second moment, for both networks"
+    )
     loss: Literal["hinge", "logistic", "least_squares", "wasserstein", "relativistic"] = Field(
         "hinge",
-        description="adversarial loss; relativistic = the loss of R3GAN, to be used with "
-        "r1_gamma and r2_gamma above 0",
+        description="adversarial loss; relativistic = the loss of R3GAN, which needs r1_gamma "
+        "and r2_gamma above 0",
     )
     label_noise: float = Field(
         0.2,
         ge=0,
         le=1,
-        description="label smoothing: the discriminator's labels (with hinge: its margins) "
-        "are drawn from U(1 - label_noise, 1); 0 = all are 1. Has no effect on the losses "
-        "wasserstein and relativistic",
+        description="label smoothing: the discriminator's labels (with hinge: its margins) are "
+        "drawn from U(1 - label_noise, 1); 0 = all labels are 1. This setting has no effect on "
+        "the losses wasserstein and relativistic",
     )
     r1_gamma: float = Field(
         0.0,
@@ -105,9 +109,9 @@ class TrainConfig(ScheduledSection):
     gradient_gap_weight: float = Field(
         0.0,
         ge=0,
-        description="weight of DigGAN's penalty on the difference between the norms of the "
-        "discriminator's gradients at real and at generated pictures, computed at every step; 0 = "
-        "off (Fang et al. 2022 used weights of 500 to 1000)",
+        description="weight of DigGAN's penalty, computed at every step: the difference between "
+        "the norm of the discriminator's gradients at real pictures and the norm at generated "
+        "pictures (Fang et al. 2022 used weights of 500 to 1000); 0 = off",
     )
     bcr_real_weight: float = consistency_fields.BCR_REAL_WEIGHT
     bcr_fake_weight: float = consistency_fields.BCR_FAKE_WEIGHT
@@ -122,15 +126,16 @@ class TrainConfig(ScheduledSection):
         1.0,
         gt=0,
         le=1,
-        description="fraction of a batch's generated pictures on which the generator is trained: "
-        "those with the highest logits (Sinha et al. 2020); 1 = all",
+        description="fraction of the generated pictures in a batch that train the generator: the "
+        "pictures with the highest logits are used (Sinha et al. 2020); 1 = use all pictures",
         json_schema_extra={"unit": "fraction"},
     )
     instance_noise: float = Field(
         0.0,
         ge=0,
-        description="standard deviation of the Gaussian noise that is added to all real and "
-        "generated pictures (pixels from -1 to 1) for the discriminator; 0 = off",
+        description="standard deviation of the Gaussian noise that is added to every real and "
+        "generated picture before the discriminator sees it (pixel values are from -1 to 1); 0 = "
+        "off",
     )
     chain_weight: float = Field(
         20.0,
@@ -142,22 +147,24 @@ class TrainConfig(ScheduledSection):
         0.0,
         ge=0,
         le=1,
-        description="added to CHAIN's probability p in the weight of its penalty; Ni and Koniusz "
-        "2024 used 0.1 for very few pictures",
+        description="number that is added to CHAIN's probability p in the weight of CHAIN's "
+        "penalty, which is chain_weight x (p + chain_min_p); Ni and Koniusz 2024 used 0.1 for "
+        "very few pictures",
         json_schema_extra={"unit": "probability"},
     )
     chain_target: float = Field(
         0.5,
         ge=-1,
         le=1,
-        description="CHAIN's p rises while the average sign of the discriminator's logits of real "
-        "pictures is above this number, and falls while it is below",
+        description="target of the average sign of the discriminator's logits of real pictures: "
+        "CHAIN's probability p rises while the average is above the target, and falls while it "
+        "is below",
     )
     chain_start_kimg: float = Field(
         40.0,
         ge=0,
-        description="CHAIN's p stays 0 for this number of thousands of images (published: 5000 "
-        "steps with batches of 8)",
+        description="CHAIN's probability p stays 0 for this number of training images, in "
+        "thousands (published: 5000 steps with batches of 8)",
     )
     reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
         "lpips_vgg",
@@ -167,13 +174,14 @@ class TrainConfig(ScheduledSection):
     reconstruction_weight: float = Field(
         8.0,
         ge=0,
-        description="weight of the reconstruction loss. The published loss is a sum over a "
-        "batch of 8, which equals a mean with weight 8",
+        description="weight of the reconstruction loss. With the published sum over a batch of "
+        "8, the weight was 1, which equals a mean with weight 8",
     )
     reconstruction_reduction: Literal["mean", "sum"] = Field(
         "mean",
-        description="how the reconstruction distances of a batch are combined: mean; sum "
-        "(published, with reconstruction_weight 1). With sum, the loss grows with batch_size",
+        description="how the reconstruction distances of the pictures in a batch are combined: "
+        "mean, or sum (published, with reconstruction_weight 1). With sum, the loss grows with "
+        "batch_size",
     )
     contrastive_weight: float = task_fields.CONTRASTIVE_WEIGHT
     contrastive_temperature: float = task_fields.CONTRASTIVE_TEMPERATURE
@@ -196,51 +204,54 @@ class TrainConfig(ScheduledSection):
     ema_rampup: float = Field(
         0.0,
         ge=0,
-        description="upper limit of the EMA half-life, as a fraction of the images shown so "
-        "far; 0 = no limit",
+        description="upper limit of the EMA half-life, as a fraction of the number of images "
+        "shown so far; 0 = no limit",
         json_schema_extra={"unit": "fraction of the images shown"},
     )
     init_from: str | None = Field(
         None,
-        description="weights from which the training starts: a checkpoint, the folder of a run "
-        "(its best checkpoint), an exported folder or a published .pth file; null = random "
-        "weights. The state of the optimisers is not loaded",
+        description="where the initial weights come from: the path of a checkpoint, of a run's "
+        "folder (its best checkpoint), of an exported folder or of a published .pth file; null = "
+        "random weights. The state of the optimisers is not loaded",
     )
     init_networks: Literal["both", "generator", "discriminator"] = Field(
-        "both", description="networks that start from the weights of init_from"
+        "both", description="networks that get the weights of init_from"
     )
     init_average: bool = Field(
         True,
-        description="the generator starts from the moving average in init_from; false = from the "
-        "trained weights. A published file without an average has only the trained weights",
+        description="true = the generator starts from the moving average of its weights in "
+        "init_from; false = it starts from the trained weights themselves. Some published files "
+        "have only the trained weights, which are then used",
     )
     init_partial: bool = Field(
         False,
-        description="copy only the tensors of init_from that have the same name and shape in the "
-        "new networks; false = refuse a source whose widths, resolution or components differ",
+        description="true = copy only the tensors of init_from that have the same name and shape "
+        "in the new networks; false = raise an error if the networks in init_from have other "
+        "widths, another resolution or other components",
     )
     freeze_d: int = Field(
         0,
         ge=0,
         le=10,
-        description="number of the discriminator's blocks, counted from the picture, whose weights "
-        "stay as in init_from (FreezeD, Mo et al. 2020); needs a discriminator from init_from",
+        description="number of the discriminator's blocks whose weights stay as they are in "
+        "init_from, counted from the picture (FreezeD, Mo et al. 2020); above 0, init_from must "
+        "have a discriminator",
         json_schema_extra={"unit": "blocks"},
     )
     log_every_kimg: float = Field(
         0.0,
         ge=0,
-        description="interval between two rows of training numbers, in thousands of images; 0 = no "
-        "rows. A row has mean losses, logits, accuracies of the discriminator, gradient norms, "
-        "learning rates, p (see augment.ada), speed and memory",
+        description="interval between two rows of training numbers, in thousands of images; 0 = "
+        "no rows. A row has mean losses, logits, accuracies of the discriminator, gradient "
+        "norms, learning rates, p (see augment.ada), speed and memory",
     )
     keep_best: int = Field(
         1,
         ge=0,
         le=100,
-        description="number of best checkpoints (by eval.metric) to keep, in addition to the last "
-        "one; 0 = keep only the last. At the end, the best checkpoint is measured again, on new "
-        "latents",
+        description="number of best checkpoints (by eval.metric) to keep, in addition to the "
+        "last checkpoint; 0 = keep only the last. At the end of the training, the best "
+        "checkpoint is measured again, on new latents",
         json_schema_extra={"unit": "checkpoints"},
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of every random choice in the run")
@@ -256,27 +267,29 @@ class TrainConfig(ScheduledSection):
     )
     cuda_graphs: bool = Field(
         True,
-        description="record training steps as CUDA graphs and replay them, which is faster; the "
-        "first results are compared with ordinary steps. Has no effect on other devices than CUDA",
+        description="record training steps as CUDA graphs and replay them, which is faster. The "
+        "first results are compared with those of ordinary steps. Only device cuda has CUDA "
+        "graphs",
     )
     gradient_checkpointing: bool = Field(
         False,
-        description="save memory at the cost of time: the backward pass computes the inner feature "
-        "maps of FastGAN's blocks again instead of storing them. The gradients stay the same",
+        description="true = save memory, but train more slowly: the backward pass computes the "
+        "inner feature maps of FastGAN's blocks again, so they are not stored. The gradients "
+        "stay the same",
     )
 
     @property
     def second_views(self) -> int:
-        """The number of extra batches that D sees in each of its steps, for bCR and zCR."""
+        """The number of extra batches, for bCR and zCR, that D sees in each discriminator step."""
         weights = ("bcr_real_weight", "bcr_fake_weight", "zcr_d_weight")
         return sum(self.largest(name) > 0 for name in weights)
 
     @property
     def uses_near_latents(self) -> bool:
-        """Whether a step also generates pictures from latents near the batch's latents (zCR)."""
+        """True if zCR is on, so a training step also generates pictures from near latents."""
         return max(self.largest("zcr_d_weight"), self.largest("zcr_g_weight")) > 0
 
     @property
     def images_per_step(self) -> int:
-        """The number of real images in one training step: one batch for each discriminator step."""
+        """The number of real images in one training step: a batch for each discriminator step."""
         return self.d_steps * self.batch_size

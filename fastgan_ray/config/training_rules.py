@@ -35,13 +35,13 @@ def _of_checkpointing(train: TrainConfig, model: Model, augment: Augment) -> str
         return ""
     if model.d_norm == "chain":
         return (
-            "gradient_checkpointing must be false if model.d_norm is chain, because it would "
-            "draw another set of normalised channels when it computes the features again"
+            "gradient_checkpointing must be false if model.d_norm is chain, because CHAIN would "
+            "draw other random numbers when the features are computed a second time"
         )
     if model.architecture != "fastgan":
         return (
-            "gradient_checkpointing must be false unless model.architecture is "
-            f"fastgan (got architecture {model.architecture})"
+            "gradient_checkpointing can be true only if model.architecture is fastgan (got "
+            f"architecture {model.architecture})"
         )
     return ""
 
@@ -49,8 +49,8 @@ def _of_checkpointing(train: TrainConfig, model: Model, augment: Augment) -> str
 def _of_freezing(train: TrainConfig, model: Model, augment: Augment) -> str:
     if train.freeze_d and (train.init_from is None or train.init_networks == "generator"):
         return (
-            "freeze_d must be 0 unless init_from gives the discriminator's weights: frozen "
-            f"random weights learn nothing (got freeze_d {train.freeze_d}, init_from "
+            "freeze_d must be 0 unless the discriminator's weights come from init_from, because "
+            f"frozen random weights would learn nothing (got freeze_d {train.freeze_d}, init_from "
             f"{train.init_from or 'null'}, init_networks {train.init_networks})"
         )
     if model and train.freeze_d > model.d_blocks:
@@ -65,18 +65,19 @@ def _of_bcr(train: TrainConfig, model: Model, augment: Augment) -> str:
     has_bcr = max(map(train.largest, ("bcr_real_weight", "bcr_fake_weight"))) > 0
     if has_bcr and augment and not _changes_pictures(augment):
         return (
-            "bcr_real_weight and bcr_fake_weight must be 0 unless augment.policy has an "
-            "operation that changes a picture, because bCR compares two augmentations of a "
-            f'picture (got policy "{augment.policy}")'
+            "bcr_real_weight and bcr_fake_weight must be 0 if augment.policy has no operation "
+            "that changes a picture, because bCR compares two augmentations of a picture (got "
+            f'policy "{augment.policy}")'
         )
     return ""
 
 
 def _of_tasks(train: TrainConfig, model: Model, augment: Augment) -> str:
-    """Check the fields of D's extra tasks.
+    """Return the message of the first broken rule about the discriminator's extra tasks; else "".
 
-    If a task is off, its fields must have their defaults. AugSelf-GAN needs an augmentation that it
-    can predict. InsGen needs an augmentation that makes a second view.
+    If model.self_supervision does not contain a task, the fields of this task must have their
+    defaults. augself needs an augmentation that the discriminator can predict. insgen needs an
+    augmentation that makes a second view of a picture.
     """
     if model is None:
         return ""
@@ -92,16 +93,17 @@ def _of_tasks(train: TrainConfig, model: Model, augment: Augment) -> str:
             )
     if model.task == "augself" and augment and not _predictable(augment):
         return (
-            "model.self_supervision can be augself or ae_augself only if augment.policy has "
-            f"{', '.join(PREDICTED)} (at least one of them) and augment.probability is above 0, "
-            "because the discriminator predicts the random numbers of these operations (got policy "
+            "model.self_supervision can be augself or ae_augself only if augment.policy has at "
+            f"least one of {', '.join(PREDICTED)} and augment.probability is above 0, because the "
+            "discriminator predicts the random numbers of these operations (got policy "
             f'"{augment.policy}", probability {augment.largest("probability"):g})'
         )
     if model.task == "insgen" and augment and not _changes_pictures(augment):
         return (
             "model.self_supervision can be insgen or ae_insgen only if augment.policy has an "
-            "operation that changes a picture, because InsGen compares two augmentations of a real "
-            f'picture; fakeclr compares only generated ones (got policy "{augment.policy}")'
+            "operation that changes a picture, because InsGen compares two augmentations of a "
+            "real picture; fakeclr does not need such an operation (got policy "
+            f'"{augment.policy}")'
         )
     return ""
 
@@ -117,15 +119,15 @@ def _predictable(augment: AugmentConfig) -> bool:
 
 
 def _of_alignment(train: TrainConfig, model: Model, augment: Augment) -> str:
-    """Check FreGAN's alignment."""
+    """Return an error message if the networks do not support FreGAN's alignment; else ""."""
     if model is None:
         return ""
     if train.largest("alignment_weight") > 0 and not has_fastgan_discriminator(model):
         return (
-            "alignment_weight must be 0 unless model.architecture is fastgan with its own "
-            "discriminator, because it compares the feature maps of fastgan's two networks (got "
-            f"alignment_weight {train.largest('alignment_weight'):g}, architecture "
-            f"{model.architecture}, discriminator {model.discriminator})"
+            "alignment_weight must be 0 unless model.architecture is fastgan and "
+            "model.discriminator is architecture, because FreGAN compares the feature maps of "
+            f"fastgan's two networks (got alignment_weight {train.largest('alignment_weight'):g}, "
+            f"architecture {model.architecture}, discriminator {model.discriminator})"
         )
     return ""
 
@@ -134,7 +136,7 @@ def _of_mixdl(train: TrainConfig, model: Model, augment: Augment) -> str:
     mixes = train.largest("mixdl_g_weight") > 0 or (model is not None and model.d_mixdl)
     if mixes and train.batch_size == 1:
         return (
-            "batch_size must be at least 2 with mixdl_g_weight above 0 or model.d_mixdl, "
-            "because MixDL mixes the latents of a batch (got batch_size 1)"
+            "batch_size must be at least 2 if mixdl_g_weight is above 0 or model.d_mixdl is "
+            "true, because MixDL mixes the latents of a batch (got batch_size 1)"
         )
     return ""

@@ -46,18 +46,21 @@ def _read_base(value: object) -> Flat:
 def _read_arms(value: object, info: ValidationInfo) -> dict[str, Flat]:
     context = context_of(info)
     if not isinstance(value, dict) or not value:
-        raise broken("must map names to settings, such as `no noise: {model.g_noise: false}`")
+        raise broken(
+            "must be a mapping from names of arms to settings, such as `no noise: "
+            "{model.g_noise: false}`"
+        )
     return read_each(value, lambda name, entry: _read_arm(name, entry, context))
 
 
 def _read_arm(name: str, entry: object, context: FileContext) -> Flat:
-    """Read the settings of an arm.
+    """Read the settings `entry` of the arm `name`, and check them together with `base`.
 
-    Raise an error if `base` with these settings is not a valid run, or if the arm changes a setting
-    that arms must not change.
+    Raise an error if the resulting run is not valid, or if the arm changes a setting that must be
+    the same for all arms.
     """
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
-        rule = f"an arm's name must have 1 to {LONGEST_NAME} characters, all in one line"
+        rule = f"the name of an arm must have 1 to {LONGEST_NAME} printable characters"
         raise broken(f"{rule} (got {format_value(name)})")
     arm = read_fragment(entry)
     violations = [*_fixed(arm), *check_settings({**context.base, **arm})]
@@ -67,14 +70,15 @@ def _read_arm(name: str, entry: object, context: FileContext) -> Flat:
 
 
 def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
-    """List the violations for settings that an arm must not change."""
+    """Return a violation for each setting in `arm` that must be the same for all arms."""
     violations = []
     for key in arm:
         if key in SET_BY:
             rule = f"is set by the key `{SET_BY[key]}`; remove {key} from this arm"
         elif key.startswith("eval.") or key in SAME_FOR_ALL:
             rule = (
-                "must be the same for all arms, otherwise they cannot be compared; set it in base"
+                "must be the same for all arms, because otherwise the arms cannot be compared; "
+                "set it in base"
             )
         else:
             continue
@@ -83,16 +87,17 @@ def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
 
 
 def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
-    """Read the baseline: the name of an arm, or settings.
+    """Read the baseline: either the name of an arm, or settings.
 
-    Raise an error if the baseline is the only arm.
+    Raise an error if the arm that it names is the only arm.
     """
     context = context_of(info)
     names = context.arms
     if isinstance(value, dict):
         if OWN_BASELINE in names:
             raise broken(
-                f"cannot have settings if arms has an arm named {OWN_BASELINE}; rename that arm"
+                "cannot be a mapping of settings, because arms already has an arm with the name "
+                f"{OWN_BASELINE}; rename that arm"
             )
         return _read_arm(OWN_BASELINE, value, context)
     if not isinstance(value, str) or (names and value not in names):
@@ -100,7 +105,7 @@ def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
         rule = "must be the name of an arm, or a mapping of settings ({} = the settings of base)"
         raise broken(f"{rule} (got {format_value(value)}){hint}")
     if names == [value]:
-        raise broken("is the only arm; add an arm to compare with it")
+        raise broken("is the only arm; add another arm to compare with it")
     return value
 
 
@@ -108,11 +113,14 @@ def _read_data(value: object, info: ValidationInfo) -> tuple[str, ...]:
     context = context_of(info)
     violations = []
     if "data.path" in context.base:
-        rule = "names the data sets, but data.path in base names one too; leave one of the two out"
+        rule = "lists data sets, but base already has data.path; remove one of the two"
         violations.append(Violation((), rule))
     names = [x for x in value if isinstance(x, str) and x] if isinstance(value, list) else []
     if not names or names != value or len({data_name(name) for name in names}) < len(names):
-        rule = "must be a list of folders or data sets; the last parts of their paths must differ"
+        rule = (
+            "must be a list of different data sets (folders or names); the last part of each "
+            "path must be different"
+        )
         violations.append(Violation((), f"{rule} (got {format_value(value)})"))
     if violations:
         raise combine(violations)

@@ -1,4 +1,4 @@
-"""The keys `budget` and `confirm`: the limits of a search, and the confirmation of its result."""
+"""The keys `budget` and `confirm`: the limits of a search, and the confirmation of its results."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Limit = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Confirm(FileSection):
-    """A confirmation: train the `top` best trials and the default again with `seeds` new seeds."""
+    """A confirmation: trainings of the `top` best trials and the default with `seeds` new seeds."""
 
     top: int = Field(2, ge=1, le=20, description="number of best trials that are trained again")
     seeds: int = Field(
         3,
         ge=LEAST_SEEDS,
         le=MAX_SEEDS,
-        description="number of new seeds; the best trials and the default are trained with each "
-        "seed",
+        description="number of new seeds; each of the best trials and the default is trained "
+        "once with each seed",
     )
 
     def kimg(self, longest: float) -> float:
-        """Return the kimg of the whole confirmation if each training takes `longest` kimg."""
+        """Return the kimg of the whole confirmation; `longest` is the kimg of each training."""
         return (self.top + 1) * self.seeds * longest
 
 
@@ -43,12 +43,14 @@ class Budget(FileSection):
         description="largest number of training images, in thousands, of all trainings together",
     )
     hours: Limit | None = Field(
-        None, description="largest number of hours that the search may run, including resumed runs"
+        None,
+        description="largest number of hours that the search may run, including the hours before "
+        "it was resumed",
     )
     gpu_hours: Limit | None = Field(
         None,
-        description="largest number of GPU hours of all trials together; GPU hours are hours times "
-        "the number of GPUs (which may be a fraction)",
+        description="largest number of GPU hours of all trials together (GPU hours = hours x "
+        "number of GPUs, which may be a fraction)",
     )
 
     def __bool__(self) -> bool:
@@ -56,9 +58,9 @@ class Budget(FileSection):
 
 
 def longest_trial(space: SearchSpace, total_kimg: float) -> float:
-    """Return the kimg of the longest trial in a space.
+    """Return the length, in kimg, of the longest trial that the search space allows.
 
-    This is `total_kimg` if the space does not search train.total_kimg.
+    This is `total_kimg` if train.total_kimg is not a searched parameter.
     """
     for parameter in space:
         if parameter.name == "train.total_kimg":
@@ -72,16 +74,16 @@ def _read_confirm(value: object) -> Confirm | Literal["off"]:
         return "off"
     if not isinstance(value, dict):
         raise broken(
-            f"must be false, or a mapping such as {{top: 2, seeds: 3}}, or be left out "
-            f"(got {format_value(value)})"
+            f"must be false or a mapping such as {{top: 2, seeds: 3}}, or must be left out (got "
+            f"{format_value(value)})"
         )
     return Confirm.model_validate(value)
 
 
 def check_budget(budget: Budget, info: ValidationInfo) -> Budget:
-    """Return the budget; raise an error if it is too small for one trial and the confirmation.
+    """Return `budget`; raise an error if it is too small for one trial and the confirmation.
 
-    The confirmation counts only if the file sets `confirm`.
+    The confirmation counts only if the file has the key `confirm`.
     """
     if not budget:
         raise broken(

@@ -1,4 +1,4 @@
-"""Models of an entry of `parameters`, one for each kind of distribution; the keys are W&B's."""
+"""Models of the entries of `parameters`: one model per kind of distribution, with W&B's keys."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ WholeBound = Annotated[int, Field(ge=-(10**15), le=10**15)]
 
 
 class Entry(FileSection):
-    """The values that one searched setting may take."""
+    """An entry of `parameters`: the values that one searched setting may have."""
 
     distribution: Distribution
     when: dict[str, Any] = Field(
         {},
         min_length=1,
-        description="condition: the parameter is searched only if other parameters have "
-        "these values, e.g. {train.loss: logistic}",
+        description="condition: the parameter is searched only if other parameters have these "
+        "values, e.g. {train.loss: logistic}",
     )
 
     @classmethod
     def unknown_key(cls, key: str) -> str:
-        """Return the message for a key that is unknown or belongs to another distribution."""
+        """Return the message for a key that is unknown, or that belongs to another distribution."""
         if key in KEYS:
             names = get_args(cls.model_fields["distribution"].annotation)
             return f"cannot be used with distribution {' or '.join(names)}"
@@ -50,7 +50,7 @@ class Constant(Entry):
 
 
 class Categorical(Entry):
-    """One of several values."""
+    """One of several listed values."""
 
     distribution: Literal["categorical"] = "categorical"
     values: list[Any] = Field(
@@ -76,9 +76,7 @@ class Categorical(Entry):
         if weights is not None and (
             len(weights) != len(self.values) or not math.isclose(sum(weights), 1, abs_tol=1e-6)
         ):
-            rule = (
-                f"must be {len(self.values)} numbers, one for each value, and their sum must be 1"
-            )
+            rule = f"must be {len(self.values)} numbers, one for each value, with the sum 1"
             raise broken(f"{rule} (got {format_value(weights)})", "probabilities")
         return self
 
@@ -136,7 +134,10 @@ class QUniform(Range):
 
 
 def distribution_of(entry: Mapping[str, Any]) -> str:
-    """Return the distribution that an entry names, or infer it from the keys, as W&B does."""
+    """Return the name of an entry's distribution.
+
+    If the entry has no key `distribution`, the other keys determine it, as in W&B.
+    """
     if "distribution" in entry:
         return str(entry["distribution"])
     if "value" in entry:
@@ -155,7 +156,7 @@ AnyEntry: TypeAlias = Annotated[
 
 
 def to_parameter(name: str, entry: Entry, when: tuple[Condition, ...]) -> Parameter:
-    """Convert an entry to the searched parameter `name` with the conditions `when`."""
+    """Convert an entry to the searched parameter `name`, which has the conditions `when`."""
     if isinstance(entry, Constant):
         return Parameter(name, entry.distribution, (entry.value,), when=when)
     if isinstance(entry, Categorical):

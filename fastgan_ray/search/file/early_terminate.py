@@ -35,31 +35,33 @@ class _Rule(FileSection):
         0.0,
         ge=0,
         le=10,
-        description="a trial ends only if it is worse than the rule's limit by more than this many "
-        "standard errors of its evaluation",
+        description="the rule ends a trial only if the trial's value is worse than the rule's "
+        "limit by more than this number of standard errors of the value",
     )
 
 
 class Hyperband(_Rule):
-    """Asynchronous successive halving (ASHA, Li et al. 2018): compare at rungs, keep the best.
+    """Settings of asynchronous successive halving (ASHA, Li et al. 2018) and of Hyperband.
 
-    The first rung is at `min_iter` kimg. Each later rung is at `eta` times the kimg of the rung
-    before. At each rung, the best 1/eta of the trials continue. All rungs are before `max_iter`
-    kimg, or, if `max_iter` is None, before the trial's end.
+    A rung is a number of kimg at which trials are compared. The first rung is at `min_iter` kimg.
+    Each later rung is at `eta` times the kimg of the rung before. At each rung, the best 1/eta of
+    the trials continue. All rungs are before `max_iter` kimg, or, if `max_iter` is None, before the
+    trial's end.
 
     With several `brackets` (Hyperband), each trial belongs to one bracket, and each bracket starts
     one rung later than the bracket before.
 
     Without `revisit`, as in the published ASHA, a trial is compared only once at each rung, so the
-    first trials at a rung always continue. With `revisit`, a trial is compared again, with each of
-    its reports, at all rungs that it has passed; it ends if better trials have pushed it out of the
-    best 1/eta.
+    first trials at a rung always continue. With `revisit`, each report of a trial compares it again
+    at all rungs that it has passed. The trial ends if, because of better trials, it is no longer
+    among the best 1/eta.
     """
 
     type: Literal["hyperband"] = "hyperband"
     min_iter: Kimg | None = Field(
         None,
-        description="kimg at which trials are first compared; needed unless max_iter and s are set",
+        description="kimg at which trials are compared for the first time; must be given unless "
+        "max_iter and s are given",
     )
     max_iter: Kimg | None = Field(
         None,
@@ -69,8 +71,8 @@ class Hyperband(_Rule):
         None,
         ge=1,
         le=20,
-        description="number of comparisons before max_iter: the first one is at max_iter / eta^s "
-        "kimg; leave min_iter out if s is set",
+        description="number of comparisons before max_iter. The first comparison is at max_iter "
+        "/ eta^s kimg; if s is given, min_iter must be left out",
     )
     eta: float = Field(
         3.0, ge=1.5, le=100, description="at each comparison, the best 1/eta of the trials continue"
@@ -79,13 +81,13 @@ class Hyperband(_Rule):
     revisit: bool = Field(
         True,
         description="true = a trial that has passed a comparison can still be ended later, if "
-        "other trials are better at the same kimg; false = compare each trial only once at each "
-        "kimg, as in the published ASHA",
+        "other trials have better values at the same kimg; false = compare each trial only once "
+        "at each kimg, as in the published ASHA",
     )
     strict: Literal[False] = Field(
         False,
-        description="W&B's key for ending more trials at each comparison, which is not supported; "
-        "only false is allowed",
+        description="W&B's key that ends more trials at each comparison. This is not supported, "
+        "so only false is allowed",
     )
 
     @field_validator("strict", mode="before")
@@ -93,8 +95,8 @@ class Hyperband(_Rule):
     def _never_strict(cls, value: object) -> object:
         if value is not False:
             raise ValueError(
-                "must be false, because the best 1/eta of the trials always continue; remove this "
-                "key"
+                "must be false, because the best 1/eta of the trials always continue; remove "
+                "this key"
             )
         return value
 
@@ -105,22 +107,24 @@ class Hyperband(_Rule):
         if self.s is None and self.min_iter is None:
             example = "max_iter with s" if self.max_iter is None else self._with_s(self.max_iter)
             raise ValueError(
-                f"needs min_iter, the kimg at which trials are first compared (or {example})"
+                "needs min_iter, the kimg at which trials are compared for the first time (or "
+                f"{example})"
             )
         return self
 
     def _s_rule(self) -> str:
-        """Return the error message for a file whose key `s` does not fit its other keys."""
+        """Return the error message for the case that the key `s` does not fit the other keys."""
         if self.min_iter is not None:
             rule = (
-                "cannot be combined with min_iter, which also says when trials are first compared"
+                "cannot be combined with min_iter, because each of them sets the kimg of the "
+                "first comparison"
             )
             return f"{rule}; leave s out (got s {self.s}, min_iter {self.min_iter:g})"
         comparison = f"max_iter / {self.eta:g}^{self.s} kimg"
-        return f"needs the key max_iter, because trials are first compared at {comparison}"
+        return f"needs the key max_iter, because the first comparison is at {comparison}"
 
     def _with_s(self, max_iter: float) -> str:
-        """Return the example s = 2, with the kimg at which trials are then first compared."""
+        """Return an example for an error message: s = 2, and the kimg of the first comparison."""
         first = max_iter / self.eta**2
         kimg = f"{max_iter:g} / {self.eta:g}^2 = {first:.4g} kimg"
         return f"s; for example, s: 2 means a first comparison at {kimg}"
@@ -141,7 +145,7 @@ class Hyperband(_Rule):
         return "max_iter", f"{formula} = {self.first_kimg:.4g}"
 
     def rungs(self, total_kimg: float) -> list[float]:
-        """Return the rungs of the first bracket, in kimg, for trials of `total_kimg`."""
+        """Return the rungs of the first bracket, in kimg; a trial has the length `total_kimg`."""
         end = min(total_kimg, self.max_iter or total_kimg)
         rungs, rung = [], self.first_kimg
         while rung < end:
@@ -150,26 +154,27 @@ class Hyperband(_Rule):
         return rungs
 
     def describe(self, total_kimg: float) -> str:
-        """Return a description of the rule for the user, for trials of `total_kimg`."""
+        """Return a description of the rule for the user; trials have a length of `total_kimg`."""
         first = f"{self.first_kimg:g}"
         if not self.rungs(total_kimg):
             return (
-                f"never: trials end at {total_kimg:g} kimg, before the first comparison at "
-                f"{first} kimg"
+                f"never, because trials end at {total_kimg:g} kimg, before the first comparison "
+                f"at {first} kimg"
             )
         brackets = f", in {self.brackets} brackets" if self.brackets > 1 else ""
         return (
-            f"from {first} kimg, the best 1/{self.eta:g} of the trials continue at each "
+            f"from {first} kimg on, the best 1/{self.eta:g} of the trials continue at each "
             f"comparison{brackets}"
         )
 
 
 class Median(_Rule):
-    """Median stopping (Golovin et al. 2017): end trials worse than the median of the others.
+    """Settings of median stopping (Golovin et al. 2017): trials worse than the median end early.
 
-    Trials are compared from `min_iter` kimg on, if at least `min_trials` other trials have reached
-    the same kimg. For each of these others, the rule computes the mean of its values up to this
-    kimg. A trial ends if its best value so far is worse than the median of these means.
+    A trial is compared at each of its reports from `min_iter` kimg on, if at least `min_trials`
+    other trials have reached the same kimg. For each of these other trials, the rule computes the
+    mean of all values up to this kimg. The trial ends if its best value so far is worse than the
+    median of these means.
     """
 
     type: Literal["median"] = "median"
@@ -190,19 +195,19 @@ class Median(_Rule):
     def describe(self, total_kimg: float) -> str:
         """Return a description of the rule for the user."""
         return (
-            f"from {self.min_iter:g} kimg, a trial ends if its best value is worse than the median "
-            "of the other trials' mean values"
+            f"from {self.min_iter:g} kimg on, a trial ends if its best value is worse than the "
+            "median of the other trials' mean values"
         )
 
 
 class Patience(_Rule):
-    """End a trial that has not improved for `kimg` thousands of images."""
+    """Settings of the rule that ends a trial whose best value has not improved for `kimg` kimg."""
 
     first_key: ClassVar[str] = "kimg"
 
     type: Literal["patience"] = "patience"
     kimg: Kimg = Field(
-        description="a trial ends if its value does not improve for this number of kimg "
+        description="a trial ends if its best value does not improve for this number of kimg "
         "(thousands of images)"
     )
 
@@ -232,8 +237,8 @@ def _read_rules(value: object, info: ValidationInfo) -> tuple[Rule, ...]:
         if total_kimg is not None and rule.first_kimg >= total_kimg:
             key, text = rule.origin()
             raise broken(
-                "must be less than train.total_kimg, otherwise the rule never ends a trial "
-                f"(got {text}, total_kimg {total_kimg:g})",
+                "must be less than train.total_kimg, because otherwise the rule never ends a "
+                f"trial (got {text}, total_kimg {total_kimg:g})",
                 key,
             )
         return rule

@@ -21,7 +21,7 @@ SINGLE = ("cmaes",)  # samplers that take only one metric
 
 
 def _read_sampler(value: object, info: ValidationInfo) -> str:
-    """Return the name of the sampler; the default of the method if the file names no sampler."""
+    """Return the sampler's name; if the file names none, the first sampler of the method."""
     method: Method | None = info.data.get("method")
     if method is None:  # the method is not valid
         return ""
@@ -29,14 +29,13 @@ def _read_sampler(value: object, info: ValidationInfo) -> str:
     if value is None:
         return next(iter(known), "")
     if value not in known:
-        names = ", ".join(known) or "this method has no samplers, so leave the key out"
-        raise broken(
-            f"must be one of the samplers of method {method}: {names} (got {format_value(value)})"
-            + suggestion(str(value), known)
-        )
+        rule = f"must be one of the samplers of method {method}: {', '.join(known)}"
+        if not known:
+            rule = f"must be left out, because method {method} has no samplers"
+        raise broken(f"{rule} (got {format_value(value)})" + suggestion(str(value), known))
     if len(info.data.get("metric", ())) > 1 and value in SINGLE:
         several = ", ".join(name for name in known if name not in SINGLE)
-        raise broken(f"{value} supports only one metric; for several metrics choose {several}")
+        raise broken(f"{value} supports only one metric; for several metrics, choose {several}")
     return str(value)
 
 

@@ -27,11 +27,13 @@ COSTS: dict[str, Goal] = {
 METRIC_KEY = "eval.metric"  # the file's key `metric` sets it
 
 
-CANNOT_BE_MEASURED = "cannot be measured, because eval.extractor is none: choose a feature network"
+CANNOT_BE_MEASURED = (
+    "cannot be measured, because eval.extractor is none; set eval.extractor to a feature network"
+)
 
 
 class Metric(FileSection):
-    """A metric and its goal.
+    """A metric, its goal, and the target at which a search ends.
 
     `name` is the full name in the trainer's reports, such as fid5k_full; a file may use a short
     name, such as fid.
@@ -43,13 +45,13 @@ class Metric(FileSection):
     )
     goal: Goal = Field(
         "minimize",
-        description="minimize = lower is better; maximize = higher is better; may be left out, "
-        "because the metric determines the goal",
+        description="minimize = lower values are better; maximize = higher values are better. It "
+        "may be left out, because the metric determines it",
     )
     target: float | None = Field(
         None,
-        description="the search ends when a trial reaches this value; null = the search ends "
-        "at run_cap",
+        description="the search ends when a trial reaches this value; null = the search ends at "
+        "run_cap",
     )
 
     @field_validator("name")
@@ -79,18 +81,18 @@ class Metric(FileSection):
 
 
 def metric_setting(metric: Metric, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {"eval.metric": value}, which chooses `metric` as the main metric of a training.
+    """Return {"eval.metric": value}, the setting that makes `metric` the main metric of a training.
 
-    `base` has the other settings of the training.
+    `base` has the other settings of the training, which must be valid.
     """
     return {METRIC_KEY: metric_family(metric.name, RunConfig.model_validate(base).eval)}
 
 
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
-    """Return `metric` with the full name that it has under the evaluation settings `after`.
+    """Return `metric` with the full name that it has with the evaluation settings `after`.
 
-    The full name in `metric` comes from the settings `before`. If the new name is different, the
-    returned metric has no target.
+    `metric` has the full name that it has with the settings `before`. If the two names differ, the
+    returned metric has no target, because its values cannot be compared with the old target.
     """
     name = same_metric(metric.name, before, after) or metric.name  # costs keep their names
     return (
@@ -101,7 +103,7 @@ def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Met
 def _read_metrics(value: object, info: ValidationInfo) -> tuple[Metric, ...]:
     """Read one metric or a list of metrics, with full names.
 
-    The first metric is the one that compares trials and stops them early.
+    The first metric compares trials, and early stopping uses it.
     """
     context = context_of(info)
     protocol = context.config.eval
@@ -130,7 +132,7 @@ def _read_metric(value: object, info: ValidationInfo) -> Metric:
     metric = _read(value, searchable(protocol), protocol)
     _check_setting(metric, context)
     if metric.target is not None:
-        raise broken("is possible only in a search; leave it out", "target")
+        raise broken("is possible only in a search; remove it", "target")
     return metric
 
 
@@ -153,8 +155,8 @@ def _check_setting(metric: Metric, context: FileContext) -> None:
     setting = {**context.base, **context.overrides}.get(METRIC_KEY)
     if setting is not None and setting != metric_family(metric.name, context.config.eval):
         raise broken(
-            f"is {metric.name}, but {METRIC_KEY} is {setting}: leave {METRIC_KEY} out, because the "
-            "file's metric sets it"
+            f"is {metric.name}, but {METRIC_KEY} is {setting}; remove {METRIC_KEY}, because the "
+            "file's key metric sets it"
         )
 
 
@@ -165,9 +167,9 @@ def _name_rule(name: str, goals: Mapping[str, Goal], protocol: EvalConfig) -> st
         f"{format_value(name)})"
     )
     if name.startswith(("fid", "kid")) and protocol.extractor == next(iter(goals))[3:]:
-        return f"{rule}; for {name[:3].upper()} set eval.extractor: inception"
+        return f"{rule}; to measure {name[:3].upper()}, set eval.extractor: inception"
     if name.startswith(("fd_", "kd_")):
-        return f"{rule}; for another network set eval.extractor: {name[3:]}"
+        return f"{rule}; to measure with this network, set eval.extractor: {name[3:]}"
     if name.startswith(("fid", "kid")):
         return (
             f"{rule}; write {name[:3]}, and set eval.num_fakes to the number of generated pictures"

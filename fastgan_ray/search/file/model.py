@@ -1,7 +1,7 @@
-"""Models of the search file and the ablation file: every key, in the order of the checks.
+"""Models of the search file and of the ablation file, with all keys, in the order of the checks.
 
-Each field's type checks its value. A rule about several fields is checked by the type of the last
-of these fields. So one pass finds all errors of a file.
+The type of each field checks the field's value. A rule about several fields is checked by the type
+of the last of these fields. In this way, one pass finds all errors of a file.
 """
 
 from __future__ import annotations
@@ -67,15 +67,17 @@ REFUSED_OF_ABLATION = {
 
 
 class _File(FileSection):
-    """The keys that a search file and an ablation file have in common."""
+    """The keys that search files and ablation files have in common."""
 
     refused: ClassVar[Mapping[str, str]]  # keys of other kinds of files -> why they are not allowed
 
     name: Name | None = Field(
-        None, description="name of the run's folder; left out = the file's name without its suffix"
+        None,
+        description="name of the run's folder; if left out, the file's name without its suffix",
     )
     description: str | None = Field(
-        None, description="purpose of the file; left out = the comment at the top of the file"
+        None,
+        description="purpose of the file; if left out, the comment at the top of the file",
     )
 
     @classmethod
@@ -88,17 +90,17 @@ class _File(FileSection):
             return f"is not supported: {reason}"
         if key.partition(".")[0] in SECTIONS or key in OTHER_NAMES:
             hint = f"; {OTHER_NAMES[key]}" if key in OTHER_NAMES else ""
-            return f"is a setting of a training: put it under base{hint}"
+            return f"is a setting of a training; put it under base{hint}"
         return super().unknown_key(key)
 
 
 class SearchFile(_File):
-    """A search: which settings it varies, how it chooses and compares trials, and when it ends."""
+    """The keys of a search file."""
 
     refused = REFUSED_OF_SEARCH
 
     base: Settings = Field(
-        {}, description="settings of all trials; settings left out keep their defaults"
+        {}, description="settings of all trials; settings that are left out have their defaults"
     )
     method: Method = Field(
         description="grid, random or bayes: how the search chooses the settings of trials"
@@ -108,34 +110,37 @@ class SearchFile(_File):
         description="the searched settings, and the values that each setting may take"
     )
     metric: Metrics = Field(
-        description="metric that compares trials, e.g. {name: fid}, or a list of metrics, of which "
-        "the first one compares trials"
+        description="metric that compares trials, e.g. {name: fid}; or a list of metrics, in "
+        "which the first metric compares trials"
     )
     sampler: Sampler = Field(
         None,
         validate_default=True,
         description="algorithm that chooses the settings of trials. With method bayes: "
-        f"{', '.join(SAMPLERS['bayes'])}; with method random: {', '.join(SAMPLERS['random'])}; "
-        "left out = the first one in the list of the method",
+        f"{', '.join(SAMPLERS['bayes'])}; with method random: {', '.join(SAMPLERS['random'])}. If "
+        "left out, the first algorithm in the list of the method",
     )
     run_cap: int | None = Field(
         None,
         ge=1,
         lt=2**31,
-        description="number of trials; left out = 64, or with method grid all combinations",
+        description="number of trials; if left out, 64, or with method grid the number of all "
+        "combinations",
     )
     early_terminate: StoppingRules = Field(
         (),
-        description="rule that ends bad trials early, or a list of rules: hyperband, median, "
-        "patience",
+        description="rule that ends bad trials early (hyperband, median or patience), or a list "
+        "of such rules",
     )
     population: Annotated[Population | None, AfterValidator(check_population)] = Field(
-        None, description="population-based training: bad trials continue from good ones"
+        None,
+        description="population-based training: bad trials copy the weights of good trials and "
+        "then continue",
     )
     confirm: Confirmation = Field(
         "auto",
-        description="after the search, train the best trials again with new seeds; false = no "
-        "confirmation; left out = a confirmation with at most half as many images as the search",
+        description="after the search, train the best trials again with new seeds. false = no "
+        "confirmation; if left out, a confirmation with at most half as many images as the search",
     )
     budget: Annotated[Budget, AfterValidator(check_budget)] = Field(
         Budget(), description="limits of the whole search: kimg, hours, gpu_hours"
@@ -143,12 +148,15 @@ class SearchFile(_File):
 
 
 class AblationFile(_File):
-    """An ablation: a comparison of arms with a baseline, on each data set and with each seed."""
+    """The keys of an ablation file; an ablation compares arms with a baseline.
+
+    Each arm is trained on each data set with each seed.
+    """
 
     refused = REFUSED_OF_ABLATION
 
     base: AblationBase = Field(
-        {}, description="settings of all arms; settings left out keep their defaults"
+        {}, description="settings of all arms; settings that are left out have their defaults"
     )
     arms: Arms = Field(description="a mapping from the name of each arm to its settings")
     baseline: Baseline = Field(
@@ -160,11 +168,12 @@ class AblationFile(_File):
     )
     compare: Moment = Field(
         "last",
-        description="which checkpoint of each training is compared: last = the one at the end; "
-        "best = the best one, measured again on new latents (needs train.keep_best)",
+        description="which checkpoint of each training is compared: last = the checkpoint at the "
+        "end; best = the best checkpoint, measured again on new latents (needs train.keep_best "
+        "of at least 1)",
     )
     data: DataSets = Field(
         (),
-        description="data sets (folders or names); each arm is trained on each data set; left "
-        "out = data.path in base",
+        description="list of data sets (folders or names); each arm is trained on each data set. "
+        "If left out, data.path in base",
     )

@@ -14,8 +14,8 @@ KEY = "parameters"
 def with_flat_parameters(document: Document) -> Document:
     """Return a search file's document with dotted names in place of nested parameters.
 
-    The dotted names keep the lines of the nested keys. A name that appears both nested and dotted
-    is an error, which is added to the document.
+    The lines of the nested keys become the lines of the dotted names. If a parameter is both nested
+    and dotted, add an error to the document.
     """
     parameters = document.data.get(KEY)
     if not isinstance(parameters, dict) or not any(map(_is_nested, parameters.values())):
@@ -42,7 +42,7 @@ def _is_nested(entry: object) -> bool:
 def _entries(
     parameters: Mapping[str, Any], path: str, prefix: str
 ) -> Iterator[tuple[str, str, object]]:
-    """Yield (path in the file, dotted name, entry) of each parameter, in the file's order."""
+    """Yield (path in the file, dotted name, entry) of each parameter, in the order of the file."""
     for key, entry in parameters.items():
         here, name = f"{path}.{key}", f"{prefix}{key}"
         if _is_nested(entry) and not entry.keys() - {KEY}:

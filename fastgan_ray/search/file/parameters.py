@@ -1,4 +1,4 @@
-"""The key `parameters`: the searched settings; each entry must fit the setting that it varies."""
+"""The key `parameters`: the searched settings, each with values that the setting must accept."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ _ENTRY: TypeAdapter[Entry] = TypeAdapter(AnyEntry)
 
 
 def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
-    """Read the parameters in the order of the file; check each one, and then their combinations."""
+    """Read the parameters in the order of the file; check each parameter, then the combinations."""
     if not isinstance(value, dict) or not value:
         rule = (
-            "must map one or more settings to their possible values, such as `model.ngf: "
-            "{values: [16, 32]}`"
+            "must be a mapping from one or more settings to their possible values, such as "
+            "`model.ngf: {values: [16, 32]}`"
         )
         raise broken(f"{rule} (got {format_value(value)})")
     context = context_of(info)
@@ -64,7 +64,10 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
             key = "values" if isinstance(entry, list) else "value"
             raise broken(f"must be a mapping such as {{{key}: {format_value(entry)}}}")
         if name in context.base_names:
-            raise broken("is also in base; a setting is either fixed there or searched here")
+            raise broken(
+                "is also in base; remove it from base (to search it) or from parameters (to keep "
+                "it fixed)"
+            )
         model = _read_entry(entry)
         when = _conditions(name, model.when, parameters, list(value))
         parameter = to_parameter(name, model, when)
@@ -83,14 +86,16 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
 
 
 def may_be_searched(name: str) -> bool:
-    """Return True if trials with different values of this setting can be compared."""
+    """Return True if a search may vary `name`, a setting that does not affect the measurement."""
     return not name.startswith("eval.") and name not in FIXED
 
 
 def _check_kinds(space: SearchSpace, settings: Mapping[str, Any]) -> None:
-    """Raise an error if trials with and without pretrained features in D would be ranked together.
+    """Raise an error if the metric cannot rank trials whose discriminators differ.
 
-    `settings` (flat) are those of `base`, with the overrides applied.
+    This is the case if only some trials have a projected discriminator, and its feature network
+    shares training data with the metric's network. `settings` (flat dotted keys) has the settings
+    of `base` with the overrides applied.
     """
     name = "model.discriminator"
     parameter = next((parameter for parameter in space if parameter.name == name), None)
@@ -110,12 +115,13 @@ def _check_name(name: str, entry: object) -> None:
         raise broken(RunConfig.unknown_key(name))
     if not may_be_searched(name):
         raise broken(
-            "must be the same for all trials, otherwise they cannot be compared; set it in base"
+            "must be the same for all trials, because otherwise the trials cannot be compared; "
+            "set it in base"
         )
 
 
 def _read_entry(entry: dict[str, Any]) -> Entry:
-    """Read one entry of `parameters`; its error messages name the key inside the entry."""
+    """Read one entry of `parameters`. Error messages name the key inside the entry."""
     name = distribution_of(entry)
     _check_keys(entry, name)
     try:
@@ -132,7 +138,7 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
 
 
 def _check_keys(entry: dict[str, Any], distribution: str) -> None:
-    """Raise an error for an unsupported distribution, and for unknown or contradictory keys."""
+    """Raise an error if the distribution is not supported, or if keys are unknown or conflict."""
     if distribution in REFUSED:
         rule = f"distribution {distribution} {REFUSED[distribution]}; {translation(entry)}"
         raise broken(rule, "distribution")
@@ -140,25 +146,26 @@ def _check_keys(entry: dict[str, Any], distribution: str) -> None:
         raise combine(Violation((key,), f"{key} {Entry.unknown_key(key)}") for key in unknown)
     ways = [key for key in ("value", "values", "min", "max") if key in entry]
     if not ways and "distribution" not in entry:
-        raise broken("needs value, values, or min with max")
+        raise broken("needs value, values, or both min and max")
     if len(ways) > 1 and ways != ["min", "max"]:
-        raise broken("has more than one of value, values, and min with max; give only one of these")
+        raise broken("must have only value, only values, or only min and max")
 
 
 def _check_method(parameter: Parameter, method: Method | None) -> None:
     if parameter.probabilities and method not in ("random", None):
         raise broken(f"probabilities need method random (got method {method})", "probabilities")
     if method == "grid" and parameter.size is None:
-        rule = "is continuous, but method grid needs a list of values"
+        rule = "is continuous, but method grid needs a finite list of values"
         raise broken(f"{parameter.distribution} {rule}", "distribution")
 
 
 def _conditions(
     name: str, when: Mapping[str, Any], earlier: Mapping[str, Parameter], names: list[str]
 ) -> tuple[Condition, ...]:
-    """Convert `when` to pairs (parent, values).
+    """Convert the conditions `when` of the parameter `name` to pairs (parent, values).
 
-    Raise an error unless each parent comes earlier in the file and can take each of the values.
+    A parent is a parameter on which `name` depends. Raise an error unless each parent comes before
+    `name` in the file and can have each of its values.
     """
     conditions = []
     for parent, wanted in when.items():
@@ -166,7 +173,7 @@ def _conditions(
             if parent not in names:
                 rule = "is not a parameter of this file" + suggestion(parent, earlier)
             elif names.index(parent) < names.index(name):
-                rule = "is a parameter with an error; correct that error first"
+                rule = "is a parameter with an error; correct this error first"
             else:
                 rule = "must come before the parameters that depend on it"
             raise broken(f"when: {parent} {rule}", "when")
@@ -175,15 +182,17 @@ def _conditions(
         values = (wanted,) if is_one else tuple(wanted)
         for value in values or (None,):
             if not earlier[parent].contains(value):
-                raise broken(f"when: {parent} can never be {format_value(value)}", "when")
+                raise broken(
+                    f"when: {parent} can never have the value {format_value(value)}", "when"
+                )
         conditions.append((parent, values))
     return tuple(conditions)
 
 
 def _check_values(parameter: Parameter) -> None:
-    """Check that the setting accepts the parameter's values.
+    """Raise an error if the setting does not accept the values of the parameter.
 
-    All listed values are checked; for a range, the bounds and some values between them.
+    All listed values are checked. In a range, the bounds and some values between them are checked.
     """
     name, size = parameter.name, parameter.size
     low, high = parameter.low, parameter.high
@@ -213,9 +222,9 @@ def _as_in_a_configuration(name: str, value: Value) -> Value:
 
 
 def _range_hint(parameter: Parameter, rule: str) -> str:
-    """Suggest a distribution of whole numbers with the bounds of `parameter`.
+    """Suggest a distribution of whole numbers with the bounds of `parameter`, for an error message.
 
-    Return "" if `rule`, the error message for the parameter, does not ask for whole numbers.
+    Return "" if the error message `rule` does not ask for whole numbers.
     """
     if "whole number" not in rule or parameter.values:
         return ""

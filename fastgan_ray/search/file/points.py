@@ -1,4 +1,4 @@
-"""Check the points of a search space: find values that are not part of any valid configuration.
+"""Check the points of a search space: find values that no valid configuration can have.
 
 A point has one value for each active parameter.
 """
@@ -21,7 +21,7 @@ TRIES = 256  # number of random points; at least one must be valid
 
 
 def with_constants(space: SearchSpace, values: Mapping[str, Any]) -> SearchSpace:
-    """Return `space` with the parameters in `values` fixed to these values and always active."""
+    """Return `space` with the parameters in `values` fixed to these values, and always active."""
     return tuple(
         Parameter(parameter.name, "constant", (values[parameter.name],))
         if parameter.name in values
@@ -31,10 +31,10 @@ def with_constants(space: SearchSpace, values: Mapping[str, Any]) -> SearchSpace
 
 
 def check_points(space: SearchSpace, method: Method, settings: Mapping[str, Any]) -> None:
-    """Raise an error if points of `space`, with `settings` (flat) as base, are not valid runs.
+    """Raise an error if points of `space`, together with `settings` (flat), are not valid runs.
 
-    In a grid, every point must be valid. With other methods, each listed value must be part of at
-    least one valid point.
+    With method grid, every point must be valid. With other methods, each listed value of a
+    parameter must be part of at least one valid point.
     """
     if method == "grid":
         _check_grid(space, settings)
@@ -64,14 +64,15 @@ def _check_grid(space: SearchSpace, settings: Mapping[str, Any]) -> None:
             values = ", ".join(f"{key} = {format_value(value)}" for key, value in point.items())
             rules = "; ".join(f"{violation.key}: {violation.rule}" for violation in violations)
             raise broken(
-                f"the combination {values} is not a valid run: {rules}; exclude it by `when`"
+                f"the combination {values} is not a valid run: {rules}; exclude this combination "
+                "with the key when"
             )
 
 
 def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
     """Return "" if at least one of TRIES random points of `space` is valid.
 
-    Otherwise return a rule that one of these points breaks.
+    Otherwise return a rule that one of these points breaks, with the name of the setting.
     """
     rng = random.Random(0)
     rule = ""
@@ -84,10 +85,10 @@ def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
 
 
 def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:
-    """Return `space` with some parameters always active and limited to `values`.
+    """Return `space` with the parameters in `values` limited to these values, and always active.
 
-    If such a parameter depends on other parameters, those parameters are limited to the values that
-    make it active.
+    If one of these parameters has a condition, the condition's parent is limited to the values that
+    make the parameter active.
     """
     parameters = []
     for parameter in reversed(space):

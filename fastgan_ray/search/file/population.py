@@ -20,23 +20,24 @@ FIXED = (
 
 
 class Population(FileSection):
-    """Settings of population-based training: when it compares trials, and what it changes."""
+    """Settings of population-based training: when it compares trials, and which values change."""
 
     every: Kimg = Field(
-        description="interval between two comparisons of the trials, in kimg (thousands of images)"
+        description="interval between two comparisons of the trials, in kimg (thousands of "
+        "training images)"
     )
     quantile: float = Field(
         0.25,
         gt=0,
         le=0.5,
-        description="fraction of the trials that count as the worst at a comparison; the same "
-        "fraction counts as the best",
+        description="fraction of the trials that are the worst trials at a comparison; the best "
+        "trials are the same fraction",
     )
     change: list[str] = Field(
         [],
         min_length=1,
-        description="list of the parameters that may change: searched numbers in train, "
-        "augment and regan; left out = all of these",
+        description="list of the parameters that may change during the training. They must be "
+        "searched numbers in train, augment or regan; if left out, all of these numbers",
     )
 
     def describe(self) -> str:
@@ -61,10 +62,11 @@ def changeable(space: SearchSpace) -> list[str]:
 
 
 def check_population(population: Population | None, info: ValidationInfo) -> Population | None:
-    """Check `population` against the rest of the file; fill in the default of `change`.
+    """Check `population` against the other keys of the file, and fill in a missing list `change`.
 
-    The default is every searched number that may change during training. Raise an error if `every`
-    is too large, or if `change` lists other parameters.
+    Without `change`, all searched numbers that may change during the training are in the list.
+    Raise an error if `every` is not less than the length of a trial, or if `change` has other
+    parameters.
     """
     if population is None:
         return None

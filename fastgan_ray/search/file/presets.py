@@ -20,7 +20,7 @@ _COST = re.compile(r"^Cost: *(.+?)(?=^\S|\Z)", re.M | re.S)
 
 
 class Preset(TypedDict):
-    """One line of `fastgan-ray presets`. `cost` is a sentence; "" if the file states none."""
+    """One line of `fastgan-ray presets`; `cost` is "" if the preset's file states no cost."""
 
     name: str
     kind: str
@@ -29,7 +29,7 @@ class Preset(TypedDict):
 
 
 def presets_folder() -> Path:
-    """Return the folder of the presets and of the JSON schemas."""
+    """Return the folder that contains the presets and the JSON schemas."""
     return next(folder for folder in _FOLDERS if folder.is_dir())
 
 
@@ -39,7 +39,7 @@ def preset_names() -> list[str]:
 
 
 def presets() -> list[Preset]:
-    """Describe every preset: its kind (search or ablation), what it does and what it costs."""
+    """Describe every preset: its kind (search or ablation), its purpose and its cost."""
     return [_describe(preset_path(name)) for name in preset_names()]
 
 
@@ -47,30 +47,35 @@ def preset_path(name: str) -> Path:
     """Return the file of a preset; raise UserError if no preset has this name."""
     if name not in preset_names():
         hint = suggestion(name, preset_names())
-        raise UserError(f"{name}: no preset has this name{hint} (`fastgan-ray presets` lists them)")
+        raise UserError(
+            f"{name}: no preset has this name{hint} (`fastgan-ray presets` lists all names)"
+        )
     return presets_folder() / f"{name}.yaml"
 
 
 def preset_copy(name: str) -> str:
-    """Return the text of a preset for a copy in any folder.
+    """Return the text of a preset, for a copy in any folder.
 
-    Its first line, which names the JSON schema for an editor, gets the schema's full path.
+    The first line of a preset names the JSON schema for an editor. In the returned text, this line
+    has the full path of the schema.
     """
     text = read_text(preset_path(name))
     return _SCHEMA.sub(lambda match: str(presets_folder() / match[0]), text, count=1)
 
 
 def file_or_preset(path: Path) -> Path:
-    """Return `path` if it is a file, else the file of the preset that has this name.
+    """Return `path` if it is a file, else the path of the preset with this name.
 
-    If `path` has neither a folder nor a suffix, it is the name of a preset; raise UserError if no
-    preset has this name. Any other missing path is returned unchanged; the reader of the file
-    reports the error.
+    If `path` has neither a folder nor a suffix, it is the name of a preset. Raise UserError if no
+    preset has this name. Any other missing path is returned unchanged, because the reader of the
+    file reports the error.
     """
     if path.is_file():
         return path
     if path.stem in preset_names() and path.suffix in (".yaml", ".yml"):
-        raise UserError(f"{path}: no such file; for the preset, give only its name: {path.stem}")
+        raise UserError(
+            f"{path}: this file does not exist; to use the preset, give only its name: {path.stem}"
+        )
     is_name = not path.suffix and path.name == str(path) and not path.exists()
     return preset_path(path.name) if is_name or str(path) in preset_names() else path
 

@@ -32,8 +32,9 @@ def load_search(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     """Read a search from a YAML file.
 
     `overrides` (flat dotted keys) replace settings of `base` and searched parameters of the same
-    name. If they change how the metric is measured (`eval`), the metric gets another name and no
-    target. Raise UserError with every error of the file and its line.
+    name. If an override changes how the metric is measured (section `eval`), the metric gets the
+    name for the new measurement, and its target is removed. Raise UserError with every error of the
+    file and its line.
     """
     return spec_from_text(read_text(path), str(path), overrides)
 
@@ -44,7 +45,7 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
     require_kind(document, "search")
     context = file_context(document.data, check_overrides(overrides or {}))
     for key, rule in ((violation.key, violation.rule) for violation in context.conflicts):
-        document.errors.add(None, f"with the changes of --set: {key}: {rule}")
+        document.errors.add(None, f"after the changes of --set: {key}: {rule}")
     file = read_model(SearchFile, document, context)
     return _search_spec(file, document, context)
 
@@ -93,7 +94,7 @@ def read_model(model: type[File], document: Document, context: FileContext) -> F
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the overrides as flat settings, with current names in place of old names.
+    """Return the overrides as flat settings {dotted name: value}, with current names for old names.
 
     Raise UserError if a value is not valid.
     """
@@ -106,7 +107,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def default_name(path: str) -> str:
-    """Return the default name of a run: its file's name, with only characters allowed in names."""
+    """Return the default name of a run: its file's name, in which "-" replaces other characters."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).strip(".-_") or "unnamed"
 
 
@@ -122,7 +123,10 @@ def top_comment(text: str) -> str:
 
 
 def _shown(loc: Loc) -> str:
-    """Return the setting's name for a message: its dotted name, or "arm NAME: dotted name"."""
+    """Return the name of the setting at `loc` for a message, e.g. "train.lr_g".
+
+    For a setting of an arm, return "arm NAME: dotted name".
+    """
     keys = [str(part) for part in loc]
     if keys[:1] == ["base"] and len(keys) > 1:
         return ".".join(keys[1:])

@@ -28,9 +28,9 @@ def load_ablation(
     """Read an ablation from a YAML file.
 
     `overrides` (flat dotted keys) replace settings of `base` and of the arms; an override of
-    `data.path` replaces all data sets. `seeds` replace the seeds of the file. If the overrides
-    change how the metric is measured (`eval`), the metric gets another name. Raise UserError with
-    every error of the file and its line.
+    `data.path` replaces all data sets. `seeds` replace the seeds of the file. If an override
+    changes how the metric is measured (section `eval`), the metric gets the name for the new
+    measurement. Raise UserError with every error of the file and its line.
     """
     return ablation_from_text(read_text(path), str(path), overrides, seeds)
 
@@ -49,7 +49,9 @@ def ablation_from_text(
     require_kind(document, "ablation")
     overrides = check_overrides(overrides or {})
     if "train.seed" in overrides:
-        raise UserError("--set: train.seed: is set by the key `seeds` of the file; use --seeds")
+        raise UserError(
+            "--set: train.seed: the file's key `seeds` sets it; use --seeds to change it"
+        )
     file = read_model(AblationFile, document, file_context(document.data, overrides))
     replaced = {key: value for key, value in overrides.items() if key != "data.path"}
     base = {**file.base, **replaced}
@@ -74,9 +76,9 @@ def ablation_from_text(
 
 
 def _arms(file: AblationFile, replaced: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], str]:
-    """Return (arms, name of the baseline); the arms include the baseline.
+    """Return (arms, name of the baseline); the baseline is one of the arms.
 
-    Settings that are `replaced` by an override are removed from the arms.
+    If a setting is in `replaced`, an override replaces it, so it is removed from the arms.
     """
     arms, baseline = file.arms, file.baseline
     if not isinstance(baseline, str):
@@ -100,14 +102,15 @@ def _check_arms(
     for name, arm in arms.items():
         for violation in check_settings({**base, **arm}):
             text = f"{violation.key}: {violation.rule}"
-            document.errors.add(None, f"arm {name}, with the changes of --set: {text}")
+            document.errors.add(None, f"arm {name}, after the changes of --set: {text}")
     document.errors.check()
 
 
 def _check_trainings(spec: AblationSpec, document: Document) -> None:
     """Raise UserError if two arms have the same settings, or if there are too many trainings.
 
-    Also raise UserError if best checkpoints are compared, but an arm does not keep any.
+    Also raise UserError if best checkpoints are compared and an arm does not keep a best
+    checkpoint.
     """
     count = len(spec.arms) * len(spec.data) * len(spec.seeds)
     if count > MAX_CELLS:

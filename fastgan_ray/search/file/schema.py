@@ -1,4 +1,4 @@
-"""JSON schemas of our files, made from the models; editors use them to complete and check files."""
+"""Make the JSON schemas of our files, with which editors complete and check the files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABOUT = ("default", "description", "unit")  # keys of a schema that do not depen
 
 
 class _Generator(GenerateJsonSchema):
-    """Generates pydantic's schemas without titles, because the titles only repeat the names."""
+    """Generates pydantic's schemas without titles, because a title only repeats a name."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - pydantic's
         return False
@@ -39,8 +39,8 @@ class _Generator(GenerateJsonSchema):
 def json_schema(kind: Kind) -> dict[str, Any]:
     """Return the JSON schema of a search file, an ablation file or a run's configuration.
 
-    The schema has the keys, types and ranges. It does not have the rules that combine several
-    values; only the reader of the file checks these.
+    The schema has the keys, types and ranges. Rules about several values are not in the schema;
+    only the reader of the file checks them.
     """
     schema = MODELS[kind].model_json_schema(schema_generator=_Generator)
     definitions = schema["$defs"]
@@ -68,7 +68,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
 
 
 def _add_schedules(definitions: dict[str, Any]) -> None:
-    """Allow a number or a schedule for each setting that may be a schedule."""
+    """Change `definitions`: allow a schedule for each number that may be a schedule."""
     definitions["Schedule"] = Schedule.model_json_schema(schema_generator=_Generator)
     for model in (field.annotation for field in RunConfig.model_fields.values()):
         if not (isinstance(model, type) and issubclass(model, ScheduledSection)):
@@ -120,7 +120,7 @@ def _nested(parameters: dict[str, JsonSchemaValue]) -> dict[str, JsonSchemaValue
 
 
 def _parameter(field: JsonSchemaValue) -> JsonSchemaValue:
-    """Return the schema of an entry of `parameters`; its values must fit the setting `field`."""
+    """Return the schema of an entry of `parameters`; the values must fit the schema `field`."""
     value = {"$ref": field["$ref"]}
     return {
         "description": field["description"],

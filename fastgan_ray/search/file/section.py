@@ -1,4 +1,4 @@
-"""The base class of the sections of a search or ablation file, and the context of their checks."""
+"""The base class of the sections of search and ablation files, and the facts that checks need."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Kimg = Annotated[float, Field(ge=1e-6, le=1e9)]
 
 
 class FileSection(Section):
-    """A section of the file. Each subclass writes the error messages about its own keys."""
+    """A section of a search or ablation file; it makes the error messages about its own keys."""
 
     model_config = ConfigDict(validate_default=False)
 
@@ -82,7 +82,7 @@ def context_of(info: ValidationInfo) -> FileContext:
 def read_each(
     entries: Mapping[Key, object], read: Callable[[Key, object], Item]
 ) -> dict[Key, Item]:
-    """Return {key: read(key, entry)} for all entries, or raise all errors at once."""
+    """Return {key: read(key, entry)} for all entries; raise the errors of all entries at once."""
     items: dict[Key, Item] = {}
     broken: list[Violation] = []
     for key, entry in entries.items():

@@ -1,4 +1,4 @@
-"""The key `base`, and the settings of an arm: nested sections, dotted keys, or a mixture."""
+"""The key `base`, and the settings of an arm, as nested sections, dotted keys, or a mixture."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def file_context(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> FileC
 
 
 def _valid_part(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the valid settings: remove settings or sections until no rule is broken."""
+    """Return the valid part of `settings`: remove settings until no rule is broken."""
     while violations := check_settings(settings):
         keys = [f"{violation.key}." for violation in violations]
         valid = {
@@ -49,7 +49,7 @@ def _valid_part(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_fragment(value: object) -> dict[str, Any]:
-    """Return the settings of `base` or of an arm with flat dotted keys; null means no settings."""
+    """Return the settings of `base` or of an arm, {dotted name: value}; null means no settings."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -66,7 +66,7 @@ def _read_settings(value: object) -> dict[str, Any]:
 
 
 def _with_hint(violation: Violation, settings: Mapping[str, Any]) -> Violation:
-    """Add a hint if a wrong value looks like an entry of `parameters`."""
+    """Return `violation` with a hint if the wrong value looks like an entry of `parameters`."""
     value = settings.get(violation.key)
     keys = value.keys() if isinstance(value, dict) else {*()}
     if not isinstance(value, list) and not keys & {"value", "values", "min", "max"}:

@@ -1,4 +1,4 @@
-"""SearchSpec: the checked contents of a search file."""
+"""SearchSpec: the contents of a search file after all checks."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class SearchSpec:
     """A search: its space, how it chooses and compares trials, and when it ends.
 
     `base` (flat dotted keys) has the settings that all trials share, with the overrides applied.
-    `space` has the searched parameters. Every other setting has its published default. `metric` is
-    used to compare trials and to stop them early; `costs` are further objectives. `spec_from_text`
-    can rebuild the SearchSpec from `text` and `overrides`.
+    `space` has the searched parameters. Every other setting has its published default. `metric`
+    compares trials and is used for early stopping; `costs` are further objectives. `spec_from_text`
+    can make the same SearchSpec again from `text` and `overrides`.
     """
 
     name: str
@@ -52,7 +52,7 @@ class SearchSpec:
 
 
 def base_config(spec: SearchSpec) -> RunConfig:
-    """Return the configuration of `base` alone, without searched parameters."""
+    """Return the configuration of `base` alone; searched parameters have their defaults."""
     return run_config(spec, {})
 
 
@@ -70,7 +70,7 @@ def run_config(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
 
 
 def base_settings(spec: SearchSpec) -> dict[str, Any]:
-    """Return {dotted name: value} of every setting in the configuration of `base` alone."""
+    """Return {dotted name: value} for all settings of `base_config`."""
     return flatten(base_config(spec).model_dump())
 
 
@@ -83,7 +83,7 @@ def start_point(spec: SearchSpec) -> dict[str, Any]:
 
 
 def substitutes(spec: SearchSpec) -> dict[str, tuple[Any, Any]]:
-    """Return the parameters whose default the search space does not contain.
+    """Return the parameters whose default is not in the search space.
 
     The result is {name of the parameter: (its default, its value in `start_point`)}.
     """
@@ -103,16 +103,17 @@ def trial_count(spec: SearchSpec) -> int:
 
 
 def first_trial_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return a point that the first trial of the search may have.
+    """Return a possible point of the search's first trial.
 
-    Each parameter has its default, or the number nearest to the default, or else a random value.
+    Each parameter has its default. If the default is not in the search space, the parameter has the
+    number nearest to the default, or a random value if it has no numbers.
     """
     start, rng = start_point(spec), random.Random(spec.seed)
     return assign(spec.space, lambda p: start[p.name] if p.name in start else p.sample(rng))
 
 
 def sample_configs(spec: SearchSpec) -> list[RunConfig]:
-    """Return the configurations of the first trial and of some random points, if they are valid."""
+    """Return the configurations of the first trial and of some random points; skip invalid ones."""
     rng = random.Random(0)
     points = [first_trial_point(spec), *(sample(spec.space, rng) for _ in range(SAMPLES))]
     configs = []
@@ -123,13 +124,13 @@ def sample_configs(spec: SearchSpec) -> list[RunConfig]:
 
 
 def longest_kimg(spec: SearchSpec) -> float:
-    """Return the length, in kimg, of the longest trial that the space allows."""
+    """Return the length, in kimg, of the longest trial that the search space allows."""
     return longest_trial(spec.space, base_config(spec).train.total_kimg)
 
 
 def confirmation_kimg(spec: SearchSpec, top: int, seeds: int) -> float:
     """Return the total kimg of a confirmation.
 
-    It trains the `top` best trials and the default, each with `seeds` seeds.
+    The confirmation trains the `top` best trials and the default, each with `seeds` seeds.
     """
     return Confirm(top=top, seeds=seeds).kimg(longest_kimg(spec))

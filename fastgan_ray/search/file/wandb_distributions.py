@@ -1,4 +1,4 @@
-"""Distributions of W&B's sweep files that this program does not support, and what replaces them."""
+"""Distributions of W&B's sweep files that are not supported here, and what can replace them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Bounds = tuple[float, float]
 
 
 def translation(entry: Mapping[str, Any]) -> str:
-    """Return advice for an `entry` whose distribution is in REFUSED: which entry to use instead.
+    """Return advice for an `entry` with a distribution in REFUSED: the entry to use instead.
 
-    The advice has the numbers of `entry`, converted to the supported distribution. If a number is
-    missing or wrong, the advice names only the supported distribution.
+    The advice contains the numbers of `entry`, converted to a supported distribution. If a number
+    is missing or wrong, the advice contains only the name of the supported distribution.
     """
     name = str(entry["distribution"])
     logarithmic, q = "log" in name, "q_" if name.startswith("q_") else ""
@@ -42,7 +42,9 @@ def translation(entry: Mapping[str, Any]) -> str:
     try:
         low, high = _BOUNDS[name.removeprefix("q_")](numbers)
     except (KeyError, OverflowError):
-        return f"use {better}, whose min and max are the values themselves"
+        return (
+            f"use {better}; its min and max are the smallest and the greatest value, not exponents"
+        )
     step = f", q: {numbers.get('q', 1):g}" if q else ""
     return f"use {{distribution: {better}, min: {low:.4g}, max: {high:.4g}{step}}}"
 
