@@ -89,11 +89,11 @@ def test_an_override_that_makes_two_arms_one_is_refused():
     (error,) = errors_of(GOOD, overrides={"model.ngf": 8})
     assert error.startswith("bad.yaml:11: arm wide: has the same settings as arm plain after the")
     (error,) = errors_of(GOOD, overrides={"train.seed": 8})
-    assert error == "--set: train.seed: is set by the key `seeds` of the file; use --seeds"
+    assert error == "--set: train.seed: the file's key `seeds` sets it; use --seeds to change it"
     text = HEAD + "baseline: {}\narms: {one: {model: {d_small: false, decode_small: false}}}\n"
     (error,) = errors_of(text, overrides={"model.decode_small": True})
     assert (
-        "arm one, with the changes of --set: model: decode_small must be false if d_small is false"
+        "arm one, after the changes of --set: model: decode_small must be false if d_small is false"
         in error
     )
 
@@ -122,7 +122,7 @@ arms:
         "3: parameters": "an ablation has arms",
         "4: early_terminate": "trains every arm to the end",
         "5: seeds": "must be the number of seeds",
-        "6: data": "data.path in base names one too",
+        "6: data": "base already has data.path",
         "7: baseline": "did you mean plain?",
         "8: train.seed": "is set by the key `seeds`",
         "8: train.beta1": "must be less than 1",
@@ -142,25 +142,31 @@ arms:
 @pytest.mark.parametrize(
     ("rest", "words"),
     [
-        ("baseline: a\narms: {a: }", "baseline: is the only arm; add an arm"),
-        ("baseline: a\narms: [a, b]", "arms: must map names to settings"),
+        ("baseline: a\narms: {a: }", "baseline: is the only arm; add another arm"),
+        ("baseline: a\narms: [a, b]", "arms: must be a mapping from names of arms to settings"),
         ("baseline: a", "needs arms: a mapping from the name of each arm to its settings"),
         (
             "arms: {a: , b: {model.ngf: 8}}",
             "needs baseline: the baseline that each arm is compared with",
         ),
-        ("baseline: {}\narms: {baseline: {model.ngf: 8}}", "if arms has an arm named baseline"),
+        (
+            "baseline: {}\narms: {baseline: {model.ngf: 8}}",
+            "arms already has an arm with the name baseline",
+        ),
         ("baseline: a\narms: {a: , b: {}}", "b: has the same settings as arm a"),
         (
             "baseline: a\narms: {a: , b: 3}",
             "b: must be a mapping of settings, such as {model.ngf: 8} (got 3)",
         ),
-        ("baseline: a\narms: {a: , '': {model.ngf: 8}}", "name must have 1 to 60 characters"),
+        (
+            "baseline: a\narms: {a: , '': {model.ngf: 8}}",
+            "name of an arm must have 1 to 60 printable characters",
+        ),
         ("baseline: a\narms: {a: , a: {model.ngf: 8}}", "is given twice"),
         ("data: []\nbaseline: {}\narms: {b: {model.ngf: 8}}", "data: must be a list"),
         (
             "data: [a/x, b/x]\nbaseline: {}\narms: {b: {model.ngf: 8}}",
-            "the last parts of their paths must differ",
+            "the last part of each path must be different",
         ),
     ],
 )

@@ -57,7 +57,7 @@ def test_other_ratios_are_refused_with_the_list_and_the_nearest(aspect, nearest)
     (violation,) = check_settings({"model.aspect": aspect})
     assert violation.key == "model.aspect"
     assert violation.rule.startswith("must be one of 1:2, 4:7, 3:5, 2:3, 3:4, 4:5, 1:1, 5:4,")
-    assert f"the nearest to {aspect} is {nearest}" in violation.rule
+    assert f"the allowed ratio nearest to {aspect} is {nearest}" in violation.rule
 
 
 @pytest.mark.parametrize("text", ["wide", "0:3", "", "2:3:4"])

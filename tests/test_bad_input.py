@@ -24,7 +24,7 @@ FILES = {
 TUNE = ("tune", "--config", "search.yaml")
 MISTAKES = [
     (("tune", "--config", "run"), "it is a folder; did you mean run/search.yaml?"),
-    (("tune", "--config", "summary.json"), "holds the results of a run; give the YAML file"),
+    (("tune", "--config", "summary.json"), "contains the results of a run; give the YAML file"),
     (("tune", "--config", "0.PNG"), "0.PNG:1: must be UTF-8 text"),
     (("tune", "--config", "latin.yaml"), "latin.yaml:1: must be UTF-8 text"),
     (("tune", "--config", "tab.yaml"), "tab.yaml:2: begins with a tab"),

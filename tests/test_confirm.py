@@ -96,8 +96,8 @@ def test_a_budgets_rest_takes_arms_then_seeds():
 @pytest.mark.parametrize(
     ("extra", "rule"),
     [
-        ("confirm: 3", "t.yaml:7: confirm: must be false, or a mapping"),
-        ("confirm: true", "must be false, or a mapping"),
+        ("confirm: 3", "t.yaml:7: confirm: must be false or a mapping"),
+        ("confirm: true", "must be false or a mapping"),
         ("confirm: {tpo: 1}", "confirm.tpo: is not a known key; did you mean top?"),
         ("confirm: {top: 0}", "confirm.top: must be at least 1 (got 0)"),
         ("confirm: {seeds: 1}", "confirm.seeds: must be at least 2 (got 1)"),

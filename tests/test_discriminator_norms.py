@@ -156,8 +156,8 @@ def test_group_normalisation_has_groups_that_divide_the_channels():
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"model.architecture": "sngan"}, "d_norm can be chain only with architecture fastgan"),
-        ({"model.discriminator": "projected"}, "d_norm can be chain only with architecture"),
+        ({"model.architecture": "sngan"}, "d_norm can be chain only if architecture is fastgan"),
+        ({"model.discriminator": "projected"}, "discriminator is architecture"),
         ({"train.gradient_checkpointing": True}, "must be false if model.d_norm is chain"),
     ],
 )

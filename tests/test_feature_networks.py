@@ -66,7 +66,7 @@ SEARCH = {
 REFUSED = (
     "extractor must not be efficientnet_lite0, because the discriminator uses the features of the "
     "same network (model.d_features efficientnet_lite0), so the training would optimise its own "
-    "metric; set eval.extractor to dinov2_vitb14, dinov2_vitl14 or clip_vitb32, or train with "
+    "metric; set eval.extractor to dinov2_vitb14, dinov2_vitl14 or clip_vitb32, or choose "
     "another model.d_features"
 )
 EMBEDDED = {"eval.extractor": "efficientnet_lite0"}
@@ -233,7 +233,7 @@ def test_6_by_a_start_from_a_generator_that_was_trained_on_them(made, tmp_path):
         assert check_start(tiny.config(**start, **{"eval.extractor": "clip_vitb32"}))
     # Without a projected discriminator of its own, the values would have no mark.
     start = {"train.init_from": str(made / "lite1"), "train.init_networks": "generator"}
-    with pytest.raises(UserError, match=r"a network of the same training data \(ImageNet\)"):
+    with pytest.raises(UserError, match=r"a network with the same training data \(ImageNet\)"):
         check_start(tiny.config(**start))
     marked = {"model.discriminator": "projected", "model.d_features": "efficientnet_lite1"}
     assert check_start(tiny.config(**start, **marked))
@@ -253,7 +253,9 @@ def test_7_by_a_start_from_a_start(made, tmp_path, exported):
     third = {"train.init_from": str(second), "train.init_networks": "generator"}
     with pytest.raises(UserError, match=r"for the generator of .*, extractor must not be eff"):
         check_start(tiny.config(**third))
-    with pytest.raises(UserError, match="was trained before against a discriminator on the feat"):
+    with pytest.raises(
+        UserError, match="an earlier training of the generator used a discriminator"
+    ):
         rank({second: None}, {**EMBEDDED, "data.path": str(made / "pictures")})
 
 
@@ -269,7 +271,7 @@ def test_what_shares_training_data():
     }
     assert {shared_data(ModelConfig(), name) for name in (*EXTRACTORS, "none")} == {""}
     note = shared_data_note("ImageNet")
-    assert note.startswith(f"{MARK} The metric shares training data (ImageNet) with")
+    assert note.startswith(f"{MARK} The metric's network and the discriminator's")
     assert "dinov2_vitb14, dinov2_vitl14 or clip_vitb32" in note and shared_data_note("") == ""
 
 
@@ -369,8 +371,8 @@ def test_an_arm_with_shared_training_data_has_a_mark_and_the_reason_instead_of_a
     projected, good = arms["projected"]["comparison"], arms["good"]["comparison"]
     assert projected["verdict"] == "no verdict" and projected["mean"] is None
     assert projected["note"].startswith(
-        "the metric shares training data (ImageNet) with the features of only one of the two "
-        "discriminators; measure both with eval.extractor dinov2_vitb14,"
+        "the metric's network shares training data (ImageNet) with the feature network of only one "
+        "of the two discriminators; measure both with eval.extractor dinov2_vitb14,"
     )
     assert good["verdict"] == "better"
     assert summary["warnings"] == []
@@ -378,7 +380,9 @@ def test_an_arm_with_shared_training_data_has_a_mark_and_the_reason_instead_of_a
     assert rows["projected"][1].endswith(f" {MARK}") and MARK not in rows["good"][1]
     notes = ablation_tables.notes(summary)
     assert shared_data_note("ImageNet") in notes
-    assert any(note.startswith("projected: no verdict: the metric shares") for note in notes)
+    assert any(
+        note.startswith("projected: no verdict: the metric's network shares") for note in notes
+    )
     assert shared_data_note("ImageNet") in ablation_tables.markdown(summary, "x.svg")
 
 
@@ -403,8 +407,9 @@ def test_a_confirmation_says_why_it_does_not_rank_two_kinds(monkeypatch):
     assert (confirmation["searched"], confirmation["winner"]) == ("trial 00001", "trial 00001")
     assert [arm["shared_data"] for arm in confirmation["arms"]] == ["", "ImageNet", ""]
     assert confirmation["sentence"].startswith(
-        "Not confirmed: trial 00001 cannot be compared with the published default: the metric "
-        "shares training data (ImageNet) with the features of only one of the two discriminators"
+        "Not confirmed: trial 00001 cannot be compared with the published default: the metric's "
+        "network shares training data (ImageNet) with the feature network of only one of the two "
+        "discriminators"
     )
     rows = confirmation_tables.confirmation_table(confirmation).rows
     assert [MARK in row[2] for row in rows] == [False, True, False]

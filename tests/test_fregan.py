@@ -345,14 +345,14 @@ class TestSteps:
     [
         (
             {**SKIPS, "model.architecture": "sngan"},
-            "g_wavelet_skips must be false unless architecture is fastgan, because it connects the "
+            "g_wavelet_skips can be true only if architecture is fastgan, because it connects "
             "blocks of fastgan's generator (got architecture sngan)",
         ),
         (
             {**JUDGED, "model.architecture": "stylegan2"},
-            "d_high_frequency can be true only with architecture fastgan and its own "
-            "discriminator, whose later blocks judge the high frequencies (got architecture "
-            "stylegan2, discriminator architecture)",
+            "d_high_frequency can be true only if architecture is fastgan and discriminator is "
+            "architecture, because the later blocks of fastgan's discriminator judge the high "
+            "frequencies (got architecture stylegan2, discriminator architecture)",
         ),
         (
             {**JUDGED, "model.discriminator": "projected"},
@@ -360,9 +360,10 @@ class TestSteps:
         ),
         (
             {**ALIGNED, "model.discriminator": "projected"},
-            "alignment_weight must be 0 unless model.architecture is fastgan with its own "
-            "discriminator, because it compares the feature maps of fastgan's two networks (got "
-            "alignment_weight 0.7, architecture fastgan, discriminator projected)",
+            "alignment_weight must be 0 unless model.architecture is fastgan and "
+            "model.discriminator is architecture, because FreGAN compares the feature maps of "
+            "fastgan's two networks (got alignment_weight 0.7, architecture fastgan, "
+            "discriminator projected)",
         ),
         (
             {

@@ -106,7 +106,7 @@ def test_less_is_kept_and_the_estimate_says_so() -> None:
 def test_a_network_without_such_blocks_refuses() -> None:
     with pytest.raises(
         UserError,
-        match=r"gradient_checkpointing must be false unless model\.architecture is fastgan",
+        match=r"gradient_checkpointing can be true only if model\.architecture is fastgan",
     ):
         override(
             RunConfig(),

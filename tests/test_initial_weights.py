@@ -178,7 +178,7 @@ def test_a_source_that_cannot_be_used_is_refused(place, monkeypatch, changes, ex
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"train.freeze_d": 1}, "freeze_d must be 0 unless init_from gives the discriminator's"),
+        ({"train.freeze_d": 1}, "freeze_d must be 0 unless the discriminator's weights come"),
         (
             {"train.freeze_d": 1, "train.init_from": "x", "train.init_networks": "generator"},
             "init_networks generator",

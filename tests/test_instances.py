@@ -408,7 +408,7 @@ def test_the_kept_features_are_those_of_the_trunk(changes):
         ),
         (
             {"model.self_supervision": "fakeclr", "model.discriminator": "projected"},
-            "only if discriminator is architecture, because the features of a pretrained network",
+            "only if discriminator is architecture, because these tasks train the discriminator's",
         ),
         (
             {
@@ -417,7 +417,7 @@ def test_the_kept_features_are_those_of_the_trunk(changes):
                     **{"from": 0.1, "to": 0.2, "over_kimg": 1.0, "shape": "linear"}
                 },
             },
-            "cannot change during a training: it is a size of memory",
+            "cannot change during a training: the number of earlier pictures is fixed",
         ),
     ],
 )

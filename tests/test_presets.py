@@ -94,8 +94,8 @@ def test_a_file_comes_before_a_preset_of_its_name(tmp_path):
     ("path", "words"),
     [
         ("demoo", "demoo: no preset has this name; did you mean demo?"),
-        ("search_spaces/demo.yaml", "for the preset, give only its name: demo"),
-        ("fewshot.yml", "for the preset, give only its name: fewshot"),
+        ("search_spaces/demo.yaml", "to use the preset, give only its name: demo"),
+        ("fewshot.yml", "to use the preset, give only its name: fewshot"),
     ],
 )
 def test_a_name_that_is_nearly_right_is_explained(path, words, capsys):

@@ -332,7 +332,7 @@ def test_a_larger_input_of_the_frozen_network_needs_more_memory():
     [
         (
             {"model.architecture": "sngan"},
-            "discriminator must be architecture unless architecture is fastgan",
+            "discriminator can be projected only if architecture is fastgan",
         ),
         ({"data.mode": "rgba"}, "discriminator must be 'architecture' if data.mode is rgba"),
         ({"train.freeze_d": 3, "train.init_from": "x"}, "freeze_d must be at most 2"),

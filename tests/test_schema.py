@@ -58,7 +58,7 @@ def test_an_editor_knows_every_setting_with_its_meaning():
     )
     parameters = schema["properties"]["parameters"]["properties"]
     assert parameters["model.ngf"]["description"].startswith(
-        "number of the generator's channels in feature maps of 128 px; smaller maps have more "
+        "number of channels in the generator's feature maps of 128 px; smaller maps have more "
         "channels, larger maps have fewer"
     )
     assert "eval.seed" not in parameters and "data.fit" not in parameters

@@ -114,9 +114,9 @@ def test_an_inactive_parameter_keeps_its_default():
         ("lr_g: {values: [1]}", "lr_g: is not a known setting; did you mean train.lr_g?"),
         ("model.nz: 16", "model.nz: must be a mapping such as {value: 16}"),
         ("model.nz: {valeus: [1]}", "valeus is not a key of a parameter; did you mean values?"),
-        ("model.nz: {}", "needs value, values, or min with max"),
+        ("model.nz: {}", "needs value, values, or both min and max"),
         ("model.nz: {min: 3}", "needs max: greatest value"),
-        ("model.nz: {value: 3, min: 3}", "has more than one of value, values, and min with max"),
+        ("model.nz: {value: 3, min: 3}", "must have only value, only values, or only min and max"),
         ("model.nz: {values: [8, 8]}", "values must all be different (got 8 twice)"),
         ("model.nz: {values: []}", "values must not be empty (got [])"),
         ("model.nz: {values: 8}", "values must be a list (got 8)"),
@@ -155,7 +155,7 @@ def test_an_inactive_parameter_keeps_its_default():
         ),
         (
             "train.lr_g: {distribution: log_uniform, min: 9}",
-            "use log_uniform_values, whose min and max are the values themselves",
+            "use log_uniform_values; its min and max are the smallest and the greatest value",
         ),
         (
             "train.lr_g: {distribution: inv_log_uniform, min: 3, max: 9}",
@@ -188,7 +188,7 @@ def test_an_inactive_parameter_keeps_its_default():
         ),
         (
             "train.lr_g: {values: [1e-4], probabilities: [0.5]}",
-            "and their sum must be 1 (got [0.5])",
+            "with the sum 1 (got [0.5])",
         ),
         ("eval.num_fakes: {values: [100, 200]}", "must be the same for all trials"),
         ("data.fit: {values: [crop, pad]}", "must be the same for all trials"),
@@ -218,7 +218,7 @@ def test_parents_come_earlier_and_can_take_the_value():
         in errors_of(with_parameters(child, "train.loss: {values: [hinge, logistic]}"))[0]
     )
     assert (
-        "train.loss can never be 'logistic'"
+        "train.loss can never have the value 'logistic'"
         in errors_of(with_parameters("train.loss: {values: [hinge]}", child))[0]
     )
     both = errors_of(with_parameters("train.loss: {values: [hinge, foo]}", child))
@@ -250,7 +250,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         ),
         (
             "method: random\nmetric: {name: fid}\nbase: {eval.extractor: efficientnet_lite0}\n",
-            "for FID set eval.extractor: inception",
+            "to measure FID, set eval.extractor: inception",
         ),
         ("method: random\nmetric: {name: fid, goal: maximize}\n", "must be minimize"),
         ("method: random\nmetric: {name: fid, target: x}\n", "must be a number (got 'x')"),
@@ -279,19 +279,19 @@ def test_a_list_can_be_one_value_of_a_parent():
         ),
         (
             "method: random\nmetric: {name: fid}\nearly_terminate: {type: hyperband, s: 2}\n",
-            "s: needs the key max_iter, because trials are first compared at max_iter / 3^2 kimg",
+            "s: needs the key max_iter, because the first comparison is at max_iter / 3^2 kimg",
         ),
         (
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: hyperband, min_iter: 4, max_iter: 9, s: 2}\n",
-            "s: cannot be combined with min_iter, which also says when trials are first compared; "
-            "leave s out (got s 2, min_iter 4)",
+            "s: cannot be combined with min_iter, because each of them sets the kimg of the first "
+            "comparison; leave s out (got s 2, min_iter 4)",
         ),
         (
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: hyperband, max_iter: 9000, s: 1}\n",
-            "early_terminate.max_iter: must be less than train.total_kimg, otherwise the rule "
-            "never ends a trial (got max_iter / eta^s = 9000 / 3^1 = 3000, total_kimg 400)",
+            "early_terminate.max_iter: must be less than train.total_kimg, because otherwise the "
+            "rule never ends a trial (got max_iter / eta^s = 9000 / 3^1 = 3000, total_kimg 400)",
         ),
         (
             "method: random\nmetric: {name: fid}\nbase: {model.ngf: [4, 8]}\n",
@@ -303,7 +303,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         ),
         (
             "method: random\nmetric: {name: fid}\ntrain: {lr_g: 1e-4}\n",
-            "train: is a setting of a training: put it under base",
+            "train: is a setting of a training; put it under base",
         ),
         (
             "method: random\nmetric: {name: fid}\nlearning_rate: 1e-4\n",
@@ -356,7 +356,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         ),
         (
             "method: bayes\nmetric: [{name: fid}, {name: params_g}]\nsampler: cmaes\n",
-            "sampler: cmaes supports only one metric; for several metrics choose "
+            "sampler: cmaes supports only one metric; for several metrics, choose "
             + ", ".join(name for name in SAMPLERS["bayes"] if name not in SINGLE),
         ),
     ],
@@ -462,7 +462,7 @@ def test_an_override_of_the_protocol_renames_the_metric():
     [
         ({"lr_g": 1}, "--set: lr_g: is not a known setting; did you mean train.lr_g?"),
         ({"train.lr_g": 3}, "--set: train.lr_g: must be less than 1 (got 3)"),
-        ({"model.d_small": False}, "with the changes of --set: model: decode_small"),
+        ({"model.d_small": False}, "after the changes of --set: model: decode_small"),
     ],
 )
 def test_wrong_overrides(overrides, message):

@@ -90,9 +90,9 @@ def test_code_in_the_cache_does_not_run(tmp_path, proof, monkeypatch):
 def test_yaml_runs_no_code(tmp_path, proof, load, value):
     path = tmp_path / "file.yaml"
     path.write_text(f"name: x\nbase: {{}}\ndata: {value.format(proof)}\n")
-    with pytest.raises(UserError, match="is not allowed: write a plain value"):
+    with pytest.raises(UserError, match="is not allowed; write the value without a tag"):
         load(path)
-    with pytest.raises(UserError, match="is not allowed: write a plain value"):
+    with pytest.raises(UserError, match="is not allowed; write the value without a tag"):
         parse_assignments([f"data.path={value.format(proof)}"])
 
 

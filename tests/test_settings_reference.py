@@ -93,7 +93,7 @@ def test_the_command_prints_the_same(capsys):
 def test_the_command_prints_the_settings_that_have_a_word(word, capsys):
     assert call("train", "--help-settings", word) == 0
     out = capsys.readouterr().out
-    assert "train.lr_g: generator's Adam learning rate" in out
+    assert "train.lr_g: learning rate of Adam for the generator" in out
     assert "default: 0.0002; range: number, above 0, below 1" in out
     assert "model.resolution:" not in out
 

@@ -134,7 +134,7 @@ def test_no_gpu_means_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device_of(config(resources={"gpus": 0})).type == "cpu"
     assert device_of(config()).type == "cuda"
-    with pytest.raises(UserError, match=r"gpus is 0, but train\.device cuda needs a GPU"):
+    with pytest.raises(UserError, match=r"gpus must be null or above 0 if train\.device is cuda"):
         override(RunConfig(), {"resources.gpus": 0, "train.device": "cuda"})
 
 
@@ -190,8 +190,8 @@ def test_several_workers_have_a_gpu_each():
     ("resources", "rule"),
     [
         ({"workers": 3}, r"multiple of workers.*batch_size 8, workers 3"),
-        ({"workers": 2, "gpus": 0.5}, r"null, 0 or 1 with several workers.*gpus 0\.5"),
-        ({"workers": 2, "backend": "flat"}, "backend flat has one process, but workers is 2"),
+        ({"workers": 2, "gpus": 0.5}, r"null, 0 or 1 if workers is above 1.*gpus 0\.5"),
+        ({"workers": 2, "backend": "flat"}, "backend flat has only one process, but workers is 2"),
     ],
 )
 def test_workers_that_do_not_go_together_with_the_rest(resources, rule):
