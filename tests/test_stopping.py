@@ -51,7 +51,7 @@ def test_halving_decides_as_rays_asha_does(eta):
 def test_a_trial_that_came_first_is_compared_again_when_it_reports():
     first, better = [(0, 2.0, 9.0), (0, 3.0, 8.0)], [(n, 2.0, float(n)) for n in (1, 2, 3)]
     assert reasons_of([Hyperband(min_iter=2, eta=2)], first[0], *better, first[1])[-1] == (
-        "not among the best 1/2 at 2 kimg (other trials there: 3)"
+        "not among the best 1/2 at 2 kimg (compared with 3 other trials)"
     )
     unchanged = Hyperband(min_iter=2, eta=2, revisit=False)
     assert reasons_of([unchanged], first[0], *better, first[1])[-1] == ""
@@ -68,7 +68,7 @@ def test_a_sparse_report_counts_at_the_last_rung_it_passed():
     assert reasons_of(rules, good, (1, 2.0, 99.0), (1, 4.0, 98.0)) == [
         "",
         "",
-        "not among the best 1/2 at 4 kimg (other trials there: 1)",
+        "not among the best 1/2 at 4 kimg (compared with 1 other trial)",
     ]
 
 
@@ -94,7 +94,7 @@ def test_median_ends_a_trial_whose_best_is_worse_than_usual():
     reasons = reasons_of(rules, *others, *late)
     assert reasons[:10] == [""] * 10
     # The trial's best value is 21; the means of the others are 10, 20 and 30.
-    assert "median of the mean values of the other trials (3 trials)" in reasons[10]
+    assert "median of the mean values of 3 other trials" in reasons[10]
     assert reasons_of(rules, *others, (9, 2.0, 19.0)) == [""] * 10
     assert reasons_of(rules, *others, (9, 2.0, 21.0, 0.5)) != reasons_of(
         [Median(min_iter=2, min_trials=3, tolerance=2.0)], *others, (9, 2.0, 21.0, 0.5)
@@ -113,7 +113,7 @@ def test_any_rule_ends_a_trial_and_all_take_in_every_observation():
     rules = [Patience(kimg=1), Hyperband(min_iter=2, eta=2)]
     assert reasons_of(rules, (0, 1.0, 5.0), (0, 2.0, 6.0), (1, 2.0, 7.0))[1:] == [
         "no improvement since 1 kimg",
-        "not among the best 1/2 at 2 kimg (other trials there: 1)",
+        "not among the best 1/2 at 2 kimg (compared with 1 other trial)",
     ]
 
 
@@ -172,7 +172,7 @@ def test_a_stop_has_its_reason_in_the_trials_folder(tmp_path):
     scheduler = make_scheduler(tmp_path)
     assert decide(scheduler, 0, {METRIC: 300.0}) == "CONTINUE"
     assert decide(scheduler, 1, {METRIC: 400.0}) == "STOP"
-    reason = f"not among the best 1/3 at {RUNG:g} kimg (other trials there: 1)"
+    reason = f"not among the best 1/3 at {RUNG:g} kimg (compared with 1 other trial)"
     assert stop_reason(tmp_path / "00001") == reason
     assert stop_reason(tmp_path / "00000") == ""
 

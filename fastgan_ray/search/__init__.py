@@ -1,1 +1,1 @@
-"""Searches and ablations: their files, search spaces, costs, early stopping and statistics."""
+"""Describe searches and ablations: files, search spaces, costs, early stopping and statistics."""

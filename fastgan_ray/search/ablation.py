@@ -1,4 +1,7 @@
-"""Ablations: each named arm and a baseline are trained on every data set with every seed."""
+"""Describe an ablation, which trains each arm on every data set with every seed.
+
+An arm is a named configuration; one arm is the baseline.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ Moment = Literal["last", "best"]
 class AblationSpec:
     """An ablation: its arms, data sets and seeds.
 
-    `base` has the settings of the file's `base` (flat dotted keys), with the overrides (`--set`)
-    applied. `arms` maps the name of each arm to its settings, which replace those of `base`.
-    Settings that an override replaces are removed from the arms. If `data` contains None, the user
+    `base` has the settings of the file's `base` ({dotted key: value}), with the overrides (`--set`)
+    applied. `arms` maps the name of each arm to its settings, which replace settings of `base`. A
+    setting that an override replaces is removed from the arms. If `data` contains None, the user
     has not yet chosen the data set. `compare` says which checkpoint of each training is compared,
     "last" or "best"; a best checkpoint is measured again on new latents. `ablation_from_text` can
-    rebuild the AblationSpec from `text`, `overrides` and `seeds`.
+    create the same AblationSpec from `text`, `overrides` and `seeds`.
     """
 
     name: str
@@ -42,7 +45,7 @@ class AblationSpec:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of an ablation: an arm, a data set and a seed."""
+    """One training of an ablation, i.e. an arm, a data set and a seed."""
 
     arm: str
     data: str | None
@@ -50,7 +53,7 @@ class Cell:
 
 
 def cells(spec: AblationSpec) -> list[Cell]:
-    """List all trainings in the order in which they start.
+    """Return all trainings of an ablation, in the order in which they start.
 
     All data sets and arms are trained with the first seed, then all with the second seed, etc.
     """
@@ -68,10 +71,10 @@ def cell_config(spec: AblationSpec, cell: Cell) -> RunConfig:
 
 
 def arm_config(spec: AblationSpec, arm: str) -> RunConfig:
-    """Return an arm's configuration with the first data set and the first seed."""
+    """Return the configuration of an arm with the first data set and the first seed."""
     return cell_config(spec, Cell(arm, spec.data[0], spec.seeds[0]))
 
 
 def data_name(data: str | None) -> str:
-    """Return the name of a data set in tables: the last part of its path."""
+    """Return the name of a data set for tables: the last part of its path `data`; "" for None."""
     return "" if data is None else Path(data).name or data

@@ -1,8 +1,8 @@
-"""The confirmation of a search: train its best trials and the published default with new seeds.
+"""Plan the confirmation of a search, which trains the best trials again with new seeds.
 
 The best value of a search is partly luck: the same trial with another seed usually has a worse
-value (the winner's curse). So the verdict uses new seeds. A confirmation is an ablation whose
-baseline is the published default and whose arms are the best trials.
+value (the winner's curse). So the verdict on a search uses new seeds. A confirmation is an
+ablation. Its baseline is the published default, and its other arms are the best trials.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ MAX_SHARE = 0.5  # the largest confirmation, as a share of the search's expected
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of a confirmation: the number of best trials (`top`) and the number of `seeds`.
+    """The size of a confirmation: `top` is the number of best trials, `seeds` the number of seeds.
 
     If there is no confirmation, `top` is 0. `kimg` is an upper limit for all trainings of the
-    confirmation together, including those of the default. `why` explains the size to the user.
+    confirmation together, including the trainings of the default. `why` tells the user the reason
+    for this size.
     """
 
     top: int
@@ -52,9 +53,9 @@ class Plan:
 def plan_confirmation(spec: SearchSpec) -> Plan:
     """Choose the size of the confirmation before the search starts.
 
-    The size is set by `confirm` in the file. Without this key, the confirmation takes at most half
-    of the kimg that are expected for the search. If the budget limits the kimg, a part of the
-    budget is reserved for the confirmation.
+    The key `confirm` in the file sets the size. Without this key, the confirmation takes at most
+    half of the kimg that the search is expected to take. If the budget limits the kimg, the
+    confirmation's kimg are reserved in the budget.
     """
     if spec.confirm == "off":
         return Plan(0, 0, 0.0, "the file says `confirm: false`")
@@ -66,20 +67,20 @@ def plan_confirmation(spec: SearchSpec) -> Plan:
         kimg = confirmation_kimg(spec, top, seeds)
         search_kimg = expected if limit is None else min(expected, limit - kimg)
         if kimg <= MAX_SHARE * search_kimg:
-            why = f"at most half of the {search_kimg:.4g} thousand images expected for the search"
+            why = f"at most half of the {search_kimg:.4g} thousand images expected in the search"
             return Plan(top, seeds, kimg, why)
     why = (
         f"even the smallest confirmation (1 trial and the {DEFAULT}, 2 seeds) takes "
         f"{kimg:.4g} thousand images, more than half of the {max(search_kimg, 0):.4g} "
-        "thousand images expected for the search"
+        "thousand images expected in the search"
     )
     return Plan(0, 0, 0.0, why)
 
 
 def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
-    """Return `plan`, or a smaller plan that takes at most `kimg_left`.
+    """Return `plan`, or a smaller plan, so that the confirmation takes at most `kimg_left` kimg.
 
-    If no plan fits, `top` of the result is 0.
+    If even the smallest plan takes more, `top` of the result is 0.
     """
     if plan.kimg <= kimg_left:
         return plan
@@ -93,9 +94,10 @@ def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
 
 
 def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
-    """Return up to `top` of the best trials, best first; leave out the default and duplicates.
+    """Return the `top` best trials, the best first, which a confirmation trains again.
 
-    If no trial has finished, use the trials that were stopped early.
+    Trials with the configuration of the published default or of a better trial are left out, so the
+    result may be shorter. If no trial has finished, the trials that were stopped early are used.
     """
     configs = [without_seed(spec, default_point(spec, summary))]
     candidates: list[Trial] = []
@@ -117,7 +119,7 @@ def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
 
 
 def default_trial(summary: Summary) -> Trial | None:
-    """Return the trial that used the published default; None if the search has no such trial."""
+    """Return the trial that used the published default, or None if the search has no such trial."""
     default = summary["default"] or {"trial_id": None}
     trials = (trial for trial in summary["trials"] if trial["trial_id"] == default["trial_id"])
     return next(trials, None)
@@ -139,7 +141,7 @@ def sign_of(spec: SearchSpec) -> int:
 
 
 def without_seed(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration at a point, but with seed 0, so that comparisons ignore the seed."""
+    """Return the configuration at `point` with seed 0, so that comparisons ignore the seed."""
     config = run_config(spec, point)
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})})
 
@@ -150,7 +152,7 @@ def best_trials(count: int) -> str:
 
 
 def arm_name(trial_id: str) -> str:
-    """Return the name of the arm that repeats a trial."""
+    """Return the name of the arm that trains the trial `trial_id` again."""
     return f"trial {trial_id}"
 
 
@@ -159,9 +161,10 @@ def confirmation_spec(
 ) -> AblationSpec | None:
     """Return the ablation that confirms a search; None if there is no trial to confirm.
 
-    The ablation is written as the text of an ablation file and read from this text. `data` is the
-    path of the pictures that the trials used. `seeds` must be new, i.e. no trial of the search has
-    used them. Raise UserError if the published default is not a valid configuration.
+    The ablation is written as the text of an ablation file, and read from this text. `top` is the
+    number of best trials. `seeds` must be new, i.e. no trial of the search has used them. `data` is
+    the path of the pictures that the trials used. Raise UserError if the published default is not a
+    valid configuration.
     """
     candidates = top_candidates(spec, summary, top)
     if not candidates:
@@ -193,7 +196,8 @@ def new_seeds(
 ) -> list[int]:
     """Return `count` seeds for a confirmation: the seeds in `started`, then new seeds.
 
-    New seeds are the smallest numbers, from 1, that no trial of the search has used.
+    `started` has the seeds with which the confirmation has already started. New seeds are the
+    smallest numbers, from 1, that no trial of the search has used.
     """
     taken = used_seeds(spec, summary) | {*started}
     free = (seed for seed in itertools.count(1) if seed not in taken)

@@ -1,4 +1,4 @@
-"""Compare the arms of an ablation on each of several data sets, and over all of them.
+"""Compare the arms of an ablation on each of several data sets, and over all data sets.
 
 Absolute differences on different data sets cannot be averaged: a data set with values near 150
 would outweigh one with values near 10. So differences are changes in percent of the baseline.
@@ -6,7 +6,7 @@ would outweigh one with values near 10. So differences are changes in percent of
 Three seeds on one data set are not three data sets. So in the comparison over all data sets, the
 data set is a random effect: each data set counts once, with the mean change over its seeds, and
 Student's t-test uses the spread between data sets. The test asks whether the arm is better on
-*other data sets like these*. The test needs at least two data sets; with only two, a change is
+*other data sets like these*. The test needs at least two data sets. With only two, a change is
 significant only if it is almost the same on both.
 """
 
@@ -32,16 +32,18 @@ Values = Mapping[str, Mapping[tuple[str, int], float | None]]
 def compare_on_sets(
     values: Values, baseline: str, goal: Goal, confidence: float = 0.95
 ) -> tuple[dict[str, Comparison], dict[str, dict[str, Comparison]]]:
-    """Compare every arm with the baseline; return {arm: comparison} and {arm: {set: comparison}}.
+    """Compare every arm with the baseline, over all data sets and on each data set.
 
-    `values` maps each arm to a value for each (data set, seed), as in `statistics.compare`. All
+    Return {arm: comparison over all data sets} and {arm: {data set: comparison on it}}, without the
+    baseline. `values` maps each arm to {(data set, seed): value}, as in `statistics.compare`. All
     data sets in `values` are used. All differences (mean, low, high) are changes in percent of the
     baseline. If all values are positive, the changes are computed from mean log ratios. Otherwise
     (a kernel distance can be 0 or negative), the changes are mean differences divided by the
-    baseline's mean absolute value on the set.
+    baseline's mean absolute value on the data set.
 
-    The comparisons on one set pair the seeds and are corrected for the number of arms. In the
-    comparisons over sets, `difference.pairs` is the number of data sets.
+    The comparisons on one data set pair trainings with the same seed. Their p-values are corrected
+    for the number of arms. In the comparisons over data sets, `difference.pairs` is the number of
+    data sets.
     """
     sets = list(dict.fromkeys(name for arm in values.values() for name, _ in arm))
     numbers = [value for arm in values.values() for value in arm.values() if value is not None]
@@ -81,8 +83,8 @@ def _scaled(
 ) -> dict[str, dict[int, float | None]]:
     """Scale the values on one data set, so that differences are relative to the baseline.
 
-    Return their logarithms if `is_log` is True; otherwise divide them by the mean absolute value of
-    the baseline.
+    If `is_log` is True, return the logarithms of the values. Otherwise, divide the values by the
+    mean absolute value of the baseline.
     """
     if is_log:
         return {arm: _map(of_arm, math.log) for arm, of_arm in values.items()}
@@ -98,7 +100,10 @@ def _map(
 
 
 def _in_percent(comparison: Comparison, is_log: bool) -> Comparison:
-    """Convert the differences of a comparison (log ratios or fractions) to changes in percent."""
+    """Convert the differences in a comparison to changes in percent.
+
+    The differences are log ratios if `is_log` is True, else fractions.
+    """
 
     def percent(value: float | None) -> float | None:
         if value is None:

@@ -1,4 +1,4 @@
-"""The Pareto front of several metrics: the trials that no other trial dominates.
+"""Find the Pareto front of several metrics: the trials that no other trial dominates.
 
 Optuna's `study.best_trials` is not used, for two reasons. Reports use only summary.json, without a
 study. And a study does not count a trial as finished if the trial copied another trial's weights.
@@ -15,8 +15,8 @@ from fastgan_ray.search.file.metric import Metric
 def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> list[str]:
     """Return the names of the points on the Pareto front, sorted by the first metric, best first.
 
-    `values` maps each name to its values, one for each of `metrics`. A point dominates another
-    point if it is at least as good in every metric and better in at least one.
+    `values` maps the name of each point to its values, one for each of `metrics`. A point dominates
+    another point if it is at least as good in every metric and better in at least one.
     """
     signs = [-1 if metric.goal == "maximize" else 1 for metric in metrics]
     points = {
@@ -34,10 +34,10 @@ def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> l
 def front_of(
     trials: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]
 ) -> list[dict[str, Any]]:
-    """Return {"trial_id": ..., name of a metric: value, ...} for each trial on the front.
+    """Return {"trial_id": ..., name of a metric: value, ...} for each trial on the Pareto front.
 
-    `trials` are the trials of a summary.json. Only finished trials with a value of every metric
-    count.
+    `trials` are the trials of a summary.json. Only finished trials that have a value of every
+    metric are compared.
     """
     names = [metric.name for metric in metrics]
     values = {}

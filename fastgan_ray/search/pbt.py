@@ -2,8 +2,8 @@
 
 This module is pure: it receives observations and returns decisions. Rungs are the multiples of
 `every` kimg. At each rung, a trial is compared with all trials that have already passed this rung.
-A trial in the worst `quantile` copies the weights and settings of a trial in the best `quantile`;
-then the settings that may change during training are perturbed. Trials need not run at the same
+A trial in the worst `quantile` copies the weights and settings of a trial in the best `quantile`.
+Then the settings that may change during training are perturbed. Trials need not run at the same
 time. Ray's and Optuna's schedulers are not used, because they compare only trials that run at the
 same time.
 """
@@ -25,9 +25,10 @@ RESAMPLE_CHANCE = 0.25  # the probability of a new random value instead of a per
 
 
 class PopulationBasedTraining:
-    """The decisions of population-based training: which trial copies which, and what changes.
+    """Decides which trial copies which other trial, and how the copied settings change.
 
     Every random choice depends only on the seed, the trial and the rung, not on the order of calls.
+    In observations, smaller values are better.
     """
 
     def __init__(
@@ -42,17 +43,20 @@ class PopulationBasedTraining:
         self._last_kimg: dict[int, float] = {}
 
     def rung(self, kimg: float) -> int:
-        """Return the number of rungs at or before `kimg`."""
+        """Return the number of the last rung at or before `kimg`; 0 before the first rung."""
         return math.floor(kimg / self.population.every + 1e-9)
 
     def passes_rung(self, observation: Observation) -> bool:
-        """Return True if the trial has passed a new rung; the end of a trial is not a rung."""
+        """Return whether the trial has passed a rung since its last observation.
+
+        The end of a training is not a rung.
+        """
         last_kimg = self._last_kimg.get(observation.trial, 0.0)
         passed = self.rung(observation.kimg) > self.rung(last_kimg)
         return passed and observation.kimg < self._total_kimg
 
     def choose_donor(self, observation: Observation) -> int | None:
-        """Record an observation; return the trial to copy, or None to continue unchanged."""
+        """Record an observation; return the number of the trial to copy, or None to copy none."""
         trial, kimg = observation.trial, observation.kimg
         rung, passes_rung = self.rung(kimg), self.passes_rung(observation)
         self._last_kimg[trial] = max(kimg, self._last_kimg.get(trial, 0.0))
@@ -68,18 +72,18 @@ class PopulationBasedTraining:
         return self._rng(trial, rung).choice(best)
 
     def possible_donors(self, rung: int) -> list[int]:
-        """Return the trials that other trials may copy at a rung; the best trial is first.
+        """Return the trials that other trials may copy at a rung, the best trial first.
 
-        The result includes trials that become donors only when more trials have passed the rung.
+        The result also has trials that become donors only if more trials pass the rung.
         """
         values = self._values_at.get(rung, {})
         return sorted(values, key=lambda trial: (values[trial], trial))[: self._max_donors]
 
     def perturb(self, point: dict[str, Any], trial: int, kimg: float) -> dict[str, Any]:
-        """Perturb those parameters of a donor's point that may change during training.
+        """Return a donor's `point` with new values of the settings that may change in training.
 
-        The result is a point of the space. It depends only on the seed, `trial` and the rung at
-        `kimg`.
+        The result is a point of the search space. It depends only on the seed, on `trial`, and on
+        the rung at `kimg`.
         """
         rng = self._rng(trial, self.rung(kimg), "explore")
         return {

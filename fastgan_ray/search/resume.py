@@ -1,4 +1,4 @@
-"""Decide whether a search or an ablation may be resumed after its file or options have changed.
+"""Decide whether a search or an ablation can be resumed after its file or options have changed.
 
 The parsed files are compared, so comments and other spellings of a value make no difference. More
 trials, more time, a longer confirmation and other resources are allowed.
@@ -33,9 +33,10 @@ _KEYS = {"low": "min", "high": "max"}  # fields of a parameter, and its keys in 
 
 
 def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> list[str]:
-    """Return a text (see `changes`) for each difference that prevents a search from being resumed.
+    """Return a text (see `changes`) for each change because of which a search cannot be resumed.
 
-    If `same_pictures` is True, the caller has found equal pictures, so their path may change.
+    `before` and `now` are the search as it started and as it would be resumed. `same_pictures` is
+    True if the caller has found that the pictures are equal. In this case, their path may change.
     """
     texts = changes(_search_settings(before), _search_settings(now))
     if now.budget and not before.budget:  # without a budget, the search did not count its use
@@ -46,9 +47,9 @@ def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> 
 
 
 def ablation_changes(before: AblationSpec, now: AblationSpec, same_pictures: bool) -> list[str]:
-    """Return a text (see `changes`) for each difference that prevents resuming an ablation.
+    """Return a text (see `changes`) for each change because of which an ablation cannot be resumed.
 
-    Seeds may be added at the end.
+    The arguments are as in `search_changes`. New seeds may follow the old seeds.
     """
     texts = changes(_ablation_settings(before), _ablation_settings(now))
     if now.seeds[: len(before.seeds)] != before.seeds:
@@ -62,7 +63,7 @@ def ablation_changes(before: AblationSpec, now: AblationSpec, same_pictures: boo
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a text for each key whose values differ, e.g. "seed: 0 then, 1 now"."""
+    """Return a text for each key whose value has changed, e.g. "seed: 0 then, 1 now"."""
     keys = dict.fromkeys([*before, *now])
     return [
         f"{key}: {_shown(before, key)} then, {_shown(now, key)} now"
@@ -76,7 +77,7 @@ def _shown(settings: Mapping[str, Any], key: str) -> str:
 
 
 def _search_settings(spec: SearchSpec) -> dict[str, Any]:
-    """Return {key in the file: value} of the settings that must stay the same."""
+    """Return {key in the file: value} of the settings that must not change."""
     metrics = [metric.model_dump(exclude_none=True) for metric in (spec.metric, *spec.costs)]
     searched = {parameter.name: _described(parameter) for parameter in spec.space}
     base = base_settings(spec)
@@ -94,7 +95,7 @@ def _search_settings(spec: SearchSpec) -> dict[str, Any]:
 
 
 def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
-    """Return {key: value} of the settings that must stay the same.
+    """Return {key: value} of the settings that must not change.
 
     The value of a setting that differs between arms is a mapping {arm: value}.
     """
@@ -113,7 +114,7 @@ def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
 
 
 def _described(parameter: Parameter) -> dict[str, Any]:
-    """Return {key in the file: value} of a parameter's fields that are not at their defaults."""
+    """Return {key in the file: value} of a parameter's fields that differ from their defaults."""
     return {
         _KEYS.get(field.name, field.name): value
         for field in dataclasses.fields(parameter)
@@ -126,7 +127,10 @@ def _is_fixed(name: str) -> bool:
 
 
 def _other_paths(before: str | None, now: str | None) -> list[str]:
-    """Return a list with one text if `data.path` leads to another folder than before, else []."""
+    """Return a list with one text if the two values of `data.path` are different folders.
+
+    Otherwise, return [].
+    """
     if before and now and Path(before).resolve() == Path(now).resolve():
         return []
     return changes({"data.path": before}, {"data.path": now})

@@ -1,9 +1,9 @@
 """A search space: an ordered list of named parameters, with optional conditions.
 
 This module is pure and does not depend on any sampler. `assign` calls `suggest` for each active
-parameter in order, so that grid, random and Bayesian searches treat conditions in the same way.
-Optuna's and Ray's spaces are not used: they express conditions as code, so their points cannot be
-listed or counted.
+parameter in order, so grid, random and Bayesian searches treat conditions in the same way. Optuna's
+and Ray's spaces are not used, because they express conditions as code. The points of such a space
+cannot be listed or counted.
 """
 
 from __future__ import annotations
@@ -64,32 +64,32 @@ class Parameter:
 
     @property
     def steps(self) -> range:
-        """The integers k for which k * q is a value; only for a parameter with q."""
+        """The integers k for which k * q is a possible value; only for a parameter with q."""
         slack = 1e-9  # 0.3 / 0.1 is slightly less than 3
         first = math.ceil(self.low / self.q - slack)
         return range(first, math.floor(self.high / self.q + slack) + 1)
 
     @property
     def size(self) -> int | None:
-        """The number of values; None if there are infinitely many."""
+        """The number of possible values; None if there are infinitely many."""
         if self.values:
             return len(self.values)
         return len(self.steps) if self.q else None
 
     def at(self, index: int) -> Value:
-        """Return the value with this index, counted from 0.
+        """Return the possible value with this index, counted from 0.
 
-        Listed values are in the order of the list, multiples of q in ascending order. The parameter
-        must have a finite size.
+        Listed values are in the order of the list; multiples of q are in ascending order. The
+        parameter must have a finite size.
         """
         if self.values:
             return self.values[index]
         return self._multiple(self.steps[index])
 
     def snap(self, value: float) -> float:
-        """Return the value of a numeric parameter that is nearest to `value`.
+        """Return the possible value of a numeric parameter that is nearest to `value`.
 
-        The result lies within the bounds and, for a parameter with q, is a multiple of q.
+        The result is between the bounds and, if the parameter has a q, a multiple of q.
         """
         if not self.q:
             return min(max(value, self.low), self.high)
@@ -97,7 +97,7 @@ class Parameter:
         return self._multiple(min(max(round(value / self.q), steps[0]), steps[-1]))
 
     def contains(self, value: Value) -> bool:
-        """Return True if the parameter can take `value`; true and 1 are different values."""
+        """Return whether the parameter can have `value`. The values true and 1 are different."""
         if self.values:
             return any(same(value, listed) for listed in self.values)
         if not _is_number(value):
@@ -105,10 +105,10 @@ class Parameter:
         return math.isclose(self.snap(value), value, rel_tol=1e-12, abs_tol=1e-300)
 
     def nearest(self, value: Value) -> float | None:
-        """Return the number nearest to `value` among those that the parameter can take.
+        """Return the number that the parameter can have and that is nearest to `value`.
 
-        If all listed numbers are positive, ratios are compared instead of differences. Return None
-        if `value` is not a number, or if no number is listed.
+        If `value` and all listed numbers are positive, ratios are compared instead of differences.
+        Return None if `value` is not a number, or if the parameter lists no number.
         """
         if not _is_number(value):
             return None
@@ -121,7 +121,7 @@ class Parameter:
         return min(numbers, key=lambda listed: abs(scale(listed) - scale(value)))
 
     def sample(self, rng: random.Random) -> Value:
-        """Return a random value."""
+        """Return a random value from the parameter's distribution."""
         return self.quantile(rng.random())
 
     def quantile(self, share: float) -> Value:
@@ -138,9 +138,9 @@ class Parameter:
         return self.snap(self.low + share * (self.high - self.low))
 
     def active(self, point: Mapping[str, Any]) -> bool:
-        """Return True if the conditions `when` hold at `point`.
+        """Return whether the conditions in `when` are true at `point`.
 
-        `point` must not contain inactive parents.
+        `point` must not have values of inactive parents.
         """
         return all(
             parent in point and any(same(point[parent], value) for value in values)
@@ -159,7 +159,7 @@ SearchSpace: TypeAlias = tuple[Parameter, ...]
 
 
 def same(first: object, second: object) -> bool:
-    """Return True if two values are equal; true differs from 1, and false differs from 0."""
+    """Return whether two values are equal; true differs from 1, and false differs from 0."""
     return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)
 
 
@@ -176,12 +176,12 @@ def assign(space: SearchSpace, suggest: Callable[[Parameter], Value]) -> dict[st
 
 
 def sample(space: SearchSpace, rng: random.Random) -> dict[str, Any]:
-    """Return a random point."""
+    """Return a random point of the space, {dotted name: value}."""
     return assign(space, lambda parameter: parameter.sample(rng))
 
 
 def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
-    """Return point number `index` (the first is 1) of a scrambled Sobol sequence.
+    """Return point number `index` of a scrambled Sobol sequence; the first point is number 1.
 
     The points are random but evenly distributed over the space. Each parameter has its own
     coordinate of the sequence; the coordinates of inactive parameters are ignored. Optuna's
@@ -199,9 +199,9 @@ def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
 def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the point of the space that is nearest to `defaults` ({dotted name: value}).
 
-    A constant keeps its own value. A parameter that cannot take its default takes the nearest
-    number that it can take. If there is none (e.g. the default is a policy that the space does not
-    list), the parameter is left out. Inactive parameters are left out, too.
+    A parameter with a single value has this value. Any other parameter has its default if possible,
+    or else the nearest possible number. If no number is possible (e.g. the default is a policy that
+    the space does not list), the parameter is left out. Inactive parameters are also left out.
     """
     point: dict[str, Any] = {}
     for parameter in space:
@@ -217,7 +217,7 @@ def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, 
 
 
 def size(space: SearchSpace) -> int | None:
-    """Return the number of distinct points; None if there are infinitely many."""
+    """Return the number of different points of a space; None if there are infinitely many."""
     if any(parameter.size is None for parameter in space):
         return None
     decisive: dict[str, list[Value]] = {parameter.name: [] for parameter in space}
@@ -242,7 +242,7 @@ def size(space: SearchSpace) -> int | None:
 
 
 def grid(space: SearchSpace) -> list[dict[str, Any]]:
-    """List every point of the space once; the last parameter varies fastest.
+    """Return every point of the space once; the last parameter varies fastest.
 
     Raise ValueError if a parameter has infinitely many values.
     """

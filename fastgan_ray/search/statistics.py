@@ -1,4 +1,4 @@
-"""Statistics of arms against a baseline: paired differences, Student's t-intervals, Holm's method.
+"""Compare arms with a baseline: paired differences, Student's t-intervals, Holm's method.
 
 This module is pure: it receives numbers and returns numbers and verdicts. A pair is two trainings
 with the same key, such as (data set, seed). Only the difference within a pair is used, so that
@@ -39,7 +39,8 @@ class Comparison:
 
     `failed` is the number of pairs in which only the arm ended without a value. `baseline_failed`
     is the number of pairs in which only the baseline ended without a value. `waiting` is the number
-    of pairs in which only one of the two has run. `difference` does not use any of these pairs.
+    of pairs in which only the arm or only the baseline has run. `difference` uses none of these
+    pairs.
     """
 
     difference: Difference
@@ -52,9 +53,10 @@ class Comparison:
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Return the mean and the sample standard deviation (n - 1).
+    """Return the mean and the sample standard deviation (n - 1) of `values`.
 
-    The mean is None without values; the standard deviation is None for fewer than two values.
+    The mean is None without values; the standard deviation is None for fewer than two values. Raise
+    ValueError for a value that is not finite.
     """
     _check_finite(values)
     if not values:
@@ -63,10 +65,10 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def paired_difference(differences: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Apply Student's paired t-test to the differences of the pairs, in any order.
+    """Apply Student's paired t-test to the differences of all pairs, in any order.
 
-    If all differences are equal, the interval has width 0, and p is 1 if the differences are 0,
-    else 0. Raise ValueError unless all differences are finite and 0 < confidence < 1.
+    If all differences are equal, the interval has width 0. In this case, p is 1 if the differences
+    are 0, else 0. Raise ValueError unless all differences are finite and 0 < confidence < 1.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1 (got {confidence})")
@@ -102,17 +104,17 @@ def compare(
     goal: Goal,
     confidence: float = 0.95,
 ) -> dict[str, Comparison]:
-    """Compare every arm with the baseline; return the comparisons in the order of the arms.
+    """Compare every arm with the baseline; return {arm: comparison} without the baseline.
 
     `values` maps each arm to {key: value}, with a key such as (data set, seed) for each training.
     Two trainings with the same key are a pair. The value is None if the training ended without a
     value (for example, because it diverged). A key is missing if its training has not run.
 
-    An arm is better or worse if its p-value, corrected for all arms, is below 1 - confidence. An
-    arm without a p-value counts as p = 1: a failed arm must not make the test of the other arms
-    easier. An arm with failures may look better only because its failures are left out. So there
-    is no verdict if the better of the two (arm or baseline) failed in a pair in which the other did
-    not.
+    An arm is better or worse if its p-value, corrected for the number of arms, is below 1 -
+    confidence. An arm without a p-value counts as p = 1, because a failed arm must not make the
+    test of the other arms easier. If the better one of arm and baseline failed in a pair in which
+    the other did not fail, there is no verdict: it may look better only because its failures are
+    left out.
 
     Raise ValueError if the baseline is missing.
     """
@@ -146,7 +148,7 @@ def compare_differences(
     confidence: float = 0.95,
     unit: str = "pairs",
 ) -> dict[str, Comparison]:
-    """Correct the p-values of all arms for the number of arms, and decide each arm's verdict.
+    """Correct the p-values for the number of arms, and return the comparison of each arm.
 
     `differences` has an entry for each arm except the baseline. `values` is used only to count
     failed and waiting trainings. `unit` is the word for pairs in messages, e.g. "data sets".

@@ -1,9 +1,9 @@
 """Early stopping: rules that compare the values of trials and decide which trials end.
 
-This module is pure: it receives observations and returns decisions. `Hyperband`, `Median` and
-`Patience` (in the search file) are the settings of the rules. `HyperbandRule`, `MedianRule` and
-`PatienceRule` apply them and store the observations. Smaller values are better here. With several
-rules (`StoppingRules`), a trial ends as soon as one rule ends it.
+This module is pure: it receives observations and returns decisions. The classes `Hyperband`,
+`Median` and `Patience` in the package `search.file` are the settings of the rules. `HyperbandRule`,
+`MedianRule` and `PatienceRule` apply these settings and store the observations. Smaller values are
+better. If a search has several rules, a trial ends as soon as one rule ends it.
 
 Ray's schedulers are not used, for two reasons. They do not compare a trial again at a rung that it
 has already passed (`revisit`). They cannot use the standard error of an evaluation (`tolerance`).
@@ -22,7 +22,7 @@ from fastgan_ray.search.file.early_terminate import Hyperband, Median, Patience,
 
 
 class Observation(NamedTuple):
-    """One evaluation of a trial: the trial's number, its kimg, the value and its standard error.
+    """One evaluation of a trial: number of the trial, kimg, value of the metric, standard error.
 
     Smaller values are better.
     """
@@ -34,14 +34,17 @@ class Observation(NamedTuple):
 
 
 class StoppingRule(Protocol):
-    """A rule that receives every observation once, in the order of the reports."""
+    """A rule for early stopping.
+
+    It must receive every observation exactly once, in the order in which trials report them.
+    """
 
     def decide(self, observation: Observation) -> str:
-        """Return the reason to end the trial now; "" if the trial continues."""
+        """Return the reason to end the trial now, or "" if the trial continues."""
 
 
 class HyperbandRule:
-    """The Hyperband rule: compares the trials of a bracket at each of its rungs.
+    """The Hyperband rule. At each rung, it compares the trials of a bracket and ends the bad ones.
 
     A report between two rungs counts for the last rung that the trial has passed. The first trial
     at a rung continues.
@@ -56,7 +59,7 @@ class HyperbandRule:
         self._observations: dict[tuple[int, float], dict[int, Observation]] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return a reason to end the trial if it is not among the best at a rung; else ""."""
+        """Return the reason to end the trial if it is not among the best at a rung, or else ""."""
         bracket = self.bracket(observation.trial)
         passed = [rung for rung in self._brackets[bracket] if rung <= observation.kimg]
         if not passed:
@@ -77,10 +80,14 @@ class HyperbandRule:
         limit = float(np.percentile(others, 100 / eta))
         if observation.value <= limit + self._settings.tolerance * observation.error:
             return ""
-        return f"not among the best 1/{eta:g} at {rung:g} kimg (other trials there: {len(others)})"
+        trials = counted(len(others), "other trial")
+        return f"not among the best 1/{eta:g} at {rung:g} kimg (compared with {trials})"
 
     def bracket(self, trial: int) -> int:
-        """Return a trial's bracket; each bracket gets eta times as many trials as the next one."""
+        """Return the bracket of a trial, from 0.
+
+        Each bracket has eta times as many trials as the next bracket.
+        """
         weights = [self._settings.eta**-index for index in range(len(self._brackets))]
         counts = [0] * len(weights)
         bracket = 0
@@ -93,14 +100,18 @@ class HyperbandRule:
 
 
 class MedianRule:
-    """The median rule: compares a trial's best value with other trials' means (see `Median`)."""
+    """The median rule. It compares a trial's best value with the mean values of other trials."""
 
     def __init__(self, settings: Median, total_kimg: float) -> None:
         self._settings = settings
         self._observations: dict[int, list[Observation]] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return a reason to end the trial if its best value is worse than the median; else ""."""
+        """Return the reason to end the trial if its best value is too bad, or else "".
+
+        The best value is too bad if it is worse than the median of the other trials' mean values up
+        to the same kimg.
+        """
         kimg = observation.kimg
         trial_history = self._observations.setdefault(observation.trial, [])
         trial_history.append(observation)
@@ -115,20 +126,20 @@ class MedianRule:
         if best <= median + self._settings.tolerance * observation.error:
             return ""
         return (
-            "its best value is worse than the median of the mean values of the other trials "
-            f"({counted(len(means), 'trial')})"
+            "its best value is worse than the median of the mean values of "
+            f"{counted(len(means), 'other trial')}"
         )
 
 
 class PatienceRule:
-    """The patience rule: compares a trial's latest values with its own best value."""
+    """The patience rule. It compares the latest values of a trial with the trial's best value."""
 
     def __init__(self, settings: Patience, total_kimg: float) -> None:
         self._settings = settings
         self._best: dict[int, Observation] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return a reason to end the trial if it has not improved for too long; else ""."""
+        """Return the reason to end the trial if it has not improved for too long, or else ""."""
         best = self._best.setdefault(observation.trial, observation)
         if observation.value < best.value:
             self._best[observation.trial] = observation
@@ -142,9 +153,9 @@ class PatienceRule:
 
 
 class StoppingRules:
-    """All stopping rules of a search together.
+    """All stopping rules of a search. A trial ends as soon as one rule ends it.
 
-    After a restart, repeated observations are ignored.
+    After a restart, trials report some observations again; these are ignored.
     """
 
     def __init__(self, rules: Sequence[Rule], total_kimg: float) -> None:
@@ -152,7 +163,7 @@ class StoppingRules:
         self._last_kimg: dict[int, float] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return the reason of the first rule that ends the trial; "" if the trial continues."""
+        """Return the reason of the first rule that ends the trial, or "" if the trial continues."""
         if observation.kimg <= self._last_kimg.get(observation.trial, 0.0):
             return ""
         self._last_kimg[observation.trial] = observation.kimg

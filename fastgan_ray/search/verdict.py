@@ -1,4 +1,4 @@
-"""The result of a confirmation: the entry of summary.json, and the verdict as a text."""
+"""Compute the result of a confirmation: the entry in summary.json, and the verdict as a text."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from fastgan_ray.search.statistics import paired_difference
 
 
 def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, Any]:
-    """Return the entry `confirmation` of a search's summary.json.
+    """Return the entry "confirmation" of a search's summary.json.
 
-    `account` is the content of the confirmation's ablation.json. `searched` in the result is the
-    arm that repeats the search's best trial; `winner` is the arm with the best mean.
+    `account` is the content of the confirmation's ablation.json. In the result, "searched" is the
+    name of the arm with the search's best trial, and "winner" is the name of the arm with the best
+    mean. An arm with more failed trainings cannot be the winner.
     """
     trials = {arm_name(trial["trial_id"]): trial for trial in summary["trials"]}
     trial_of = {**trials, DEFAULT: default_trial(summary)}
@@ -53,9 +54,10 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
 
 
 def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
-    """Write the verdict as a text: is the search's best trial confirmed, and which arm is best?
+    """Return the verdict as a text: is the search's best trial confirmed, and which arm is best?
 
-    `sign` is 1 if lower values of `metric` are better, else -1.
+    `confirmation` is the result of `outcome`, without its "sentence". `sign` is 1 if lower values
+    of `metric` are better, else -1.
     """
     if count := confirmation["unfinished"]:
         is_left = "is left" if count == 1 else "are left"
@@ -114,7 +116,7 @@ def _verdict(
 
 
 def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -> dict[str, Any]:
-    """Return the numbers of an arm; the arm repeats `search_trial`, a trial of the search."""
+    """Return the numbers of an arm, which trained `search_trial` of the search again."""
     trials = [trial for trial in account["trials"] if trial["arm"] == arm["name"]]
     values = [trial["value"] if trial["state"] == "finished" else None for trial in trials]
     measured = [value for value in values if value is not None]

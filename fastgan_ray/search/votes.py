@@ -1,8 +1,8 @@
-"""Statistics of blind votes: strengths (Bradley-Terry), p-values, and agreement with a metric.
+"""Compute statistics of blind votes: strengths (Bradley-Terry), p-values, agreement with a metric.
 
-This module is pure: numbers in, numbers out. Items have the numbers 0 to n - 1, and a vote compares
-two of them. The score of a vote is 1 if the first item was preferred, 0 if the second was, and 0.5
-if the voter was undecided.
+This module is pure: it receives numbers and returns numbers. A vote compares two items, which have
+numbers from 0 to n - 1. The score of a vote is 1 if the voter preferred the first item, 0 if the
+voter preferred the second item, and 0.5 if the voter was undecided.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ SMALL = 1e-10
 
 
 class Vote(NamedTuple):
-    """A vote between two items; `score` is 1 (for the first), 0.5 (undecided) or 0."""
+    """A vote between the items `first` and `second`.
+
+    `score` is 1 for the first item, 0 for the second item, and 0.5 for an undecided vote.
+    """
 
     first: int
     second: int
@@ -31,22 +34,22 @@ class Vote(NamedTuple):
 
 
 class Strengths(NamedTuple):
-    """Strengths (n,), and the covariance (n, n) of their errors.
+    """The strengths (n,) of n items, and the covariance (n, n) of their errors.
 
-    If the strengths of two items differ by d, the stronger one is preferred with the probability
-    1 / (1 + exp(-d)).
+    If the strengths of two items differ by d, the stronger item is preferred with the probability 1
+    / (1 + exp(-d)).
     """
 
     values: Array
     covariance: Array
 
     def intervals(self, confidence: float = CONFIDENCE) -> Array:
-        """Return the lower and upper end of each strength's interval: (n, 2)."""
+        """Return the confidence interval (lower end, upper end) of each strength, (n, 2)."""
         half = _z(confidence) * np.sqrt(np.diag(self.covariance))
         return np.stack([self.values - half, self.values + half], axis=1)
 
     def difference(self, a: int, b: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Return the interval of the strength of `a` minus the strength of `b`."""
+        """Return the confidence interval of the strength of `a` minus the strength of `b`."""
         c = self.covariance
         half = _z(confidence) * float(np.sqrt(c[a, a] + c[b, b] - 2 * c[a, b]))
         middle = float(self.values[a] - self.values[b])
@@ -54,7 +57,7 @@ class Strengths(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The number of votes that were won, and the number of all decided votes (`of`)."""
+    """The number of votes that were won (`won`), out of a number of decided votes (`of`)."""
 
     won: int
     of: int
@@ -64,7 +67,10 @@ class Share(NamedTuple):
         return float(bdtrc(self.won - 1, self.of, 0.5)) if self.won > 0 else 1.0
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Return the interval of the share by Clopper and Pearson (1934); 0 to 1 without votes."""
+        """Return the confidence interval of the share `won` / `of` (Clopper and Pearson 1934).
+
+        Without votes, it is from 0 to 1.
+        """
         tail, missing = (1 - confidence) / 2, self.of - self.won
         low = float(betaincinv(self.won, missing + 1, tail)) if self.won else 0.0
         high = float(betaincinv(self.won + 1, missing, 1 - tail)) if missing else 1.0
@@ -72,7 +78,7 @@ class Share(NamedTuple):
 
 
 def wins(votes: Sequence[Vote], n: int) -> Array:
-    """Count the votes in a table (n, n): row i, column j has the number of votes for i against j.
+    """Return a table (n, n) of votes: row i, column j has the number of votes for i against j.
 
     An undecided vote counts as half a vote for each of the two items.
     """
@@ -84,12 +90,12 @@ def wins(votes: Sequence[Vote], n: int) -> Array:
 
 
 def fit(table: Array, centre: Sequence[int], prior: float = PRIOR) -> Strengths:
-    """Fit the strengths of the Bradley-Terry model (1952) to a table of wins, see `wins`.
+    """Fit the strengths of the Bradley-Terry model (1952) to `table`, the result of `wins`.
 
     The mean strength of the items in `centre` is 0. If an item won all its votes, the likelihood
     has no finite maximum. So a weak prior moves strengths towards each other: each item gets
-    `prior` more votes, half of them won, against an imaginary item of strength 0. The covariance of
-    the strengths' errors comes from a normal approximation at the maximum.
+    `prior` more votes against an imaginary item of strength 0, and wins half of them. The
+    covariance of the strengths' errors comes from a normal approximation at the maximum.
 
     Raise ValueError unless the table is square and `prior` is above 0.
     """
@@ -112,7 +118,7 @@ def fit(table: Array, centre: Sequence[int], prior: float = PRIOR) -> Strengths:
 
 
 def _derivatives(values: Array, table: Array, count: Array, prior: float) -> tuple[Array, Array]:
-    """Return the gradient of the log posterior, and minus its second derivatives."""
+    """Return the gradient (n,) of the log posterior, and minus its second derivatives (n, n)."""
     p = expit(values[:, None] - values[None, :])
     against_average = expit(values)
     gradient = (table - count * p).sum(axis=1) + prior * (0.5 - against_average)
@@ -123,7 +129,7 @@ def _derivatives(values: Array, table: Array, count: Array, prior: float) -> tup
 
 
 def share_for(votes: Sequence[Vote], item: int) -> Share:
-    """Return the share of votes for `item` among the decided votes between `item` and another."""
+    """Return the share of votes for `item` among the decided votes on `item` and another item."""
     decided = [vote for vote in votes if item in vote[:2] and vote.score != 0.5]
     return Share(sum(vote.score == (vote.first == item) for vote in decided), len(decided))
 
@@ -131,7 +137,8 @@ def share_for(votes: Sequence[Vote], item: int) -> Share:
 def agreement(votes: Sequence[Vote], values: Mapping[int, float], minimize: bool) -> Share:
     """Return the share of votes that prefer the item with the better value.
 
-    A vote is left out if it is undecided, if an item has no value, or if both have the same value.
+    `values` maps the numbers of items to values; `minimize` is True if lower values are better. A
+    vote is left out if it is undecided, if an item has no value, or if both values are the same.
     """
     sign, agree, of = 1 if minimize else -1, 0, 0
     for first, second, score in votes:

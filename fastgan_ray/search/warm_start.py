@@ -1,4 +1,4 @@
-"""Warm start of a search from the trials of another search.
+"""Start a search with the results of another search (`--from`).
 
 The other search may have used other pictures or a smaller resolution.
 """
@@ -21,9 +21,9 @@ from fastgan_ray.search.space import SearchSpace
 class Prior:
     """A trial of another search, from which a new search can learn.
 
-    `point` has the trial's parameter values that are possible in the new search. `rank` is 0 for
-    the best trial. The metric's value is not used, because values on other pictures cannot be
-    compared.
+    `point` has those parameter values of the trial that are possible in the new search. `rank` is
+    the position of the trial, 0 for the first (see `load_priors`). The metric's value is not used,
+    because values on other pictures cannot be compared.
     """
 
     point: dict[str, Any]
@@ -32,11 +32,11 @@ class Prior:
 
 
 def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
-    """Load the trials of the search in the folder `run`.
+    """Load the trials of another search, whose folder is `run`, for the new search `spec`.
 
-    The longest trials come first; trials of equal length are sorted by value, best first. Raise
-    UserError if `run` is not the folder of a search, if the new search is a grid, or if no trial
-    has a value and a point in the space of the new search.
+    The trials with the most kimg come first; trials with equal kimg are sorted by value, best
+    first. Raise UserError if `run` is not the folder of a search, or if the new search is a grid.
+    Also raise UserError if no trial has a value and a point with parameters of the new search.
     """
     path = run / "summary.json"
     if not path.is_file():

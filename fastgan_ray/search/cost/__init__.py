@@ -1,1 +1,1 @@
-"""The cost of a search, estimated before it runs: operations, memory and time."""
+"""Estimate the cost of a search before it runs: operations, memory and time."""

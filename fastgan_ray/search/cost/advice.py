@@ -1,4 +1,4 @@
-"""Advice on a set of pictures before a search: a sentence on the resolution, one on the metric."""
+"""Give advice on a set of pictures before a search: on the resolution and on the metric."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fastgan_ray.metrics.self_distance import known_self_distance
 
 
 def advice(source: Source, config: RunConfig, resolution: int) -> list[str]:
-    """Return a sentence about the resolution, and one about differences in the metric.
+    """Return a sentence about the resolution, and a sentence about differences in the metric.
 
     `resolution` is the largest resolution that the search uses. The second sentence says which
-    differences can be due to chance; it has numbers only if `fastgan-ray data` has measured them,
-    which takes seconds to minutes.
+    differences can be due to chance. It has numbers only if `fastgan-ray data` has already measured
+    them, because the measurement takes seconds to minutes.
     """
     return [_sizes_sentence(source, config, resolution), _metric_sentence(source, config)]
 
@@ -26,8 +26,8 @@ def _sizes_sentence(source: Source, config: RunConfig, resolution: int) -> str:
     how_many = f"at least {LARGE_ENOUGH:.0%}" if share >= LARGE_ENOUGH else f"only {share:.0%}"
     lowest = "" if share >= LARGE_ENOUGH else ", the lowest resolution"
     return (
-        f"sizes: {how_many} of the pictures need no enlargement at {low} px{lowest}; the largest "
-        f"resolution in use is {resolution} px"
+        f"sizes: {how_many} of the pictures need no enlargement at {low} px{lowest}. The largest "
+        f"resolution in the search is {resolution} px"
     )
 
 
@@ -40,7 +40,7 @@ def _metric_sentence(source: Source, config: RunConfig) -> str:
         )
     return (
         f"metric: differences below {2 * halves.fd_sd:.1f} in fd_efficientnet_lite0, or below "
-        f"{2 * halves.kd_sd:.4f} in kd_efficientnet_lite0, can be due to chance; for two halves of "
-        f"the pictures ({halves.half} against {halves.half}), these metrics are "
+        f"{2 * halves.kd_sd:.4f} in kd_efficientnet_lite0, can be due to chance. Between random "
+        f"halves of the pictures ({halves.half} against {halves.half}), these metrics are "
         f"{halves.fd:.1f} ± {halves.fd_sd:.1f} and {halves.kd:.4f} ± {halves.kd_sd:.4f}"
     )

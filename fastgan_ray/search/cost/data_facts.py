@@ -1,4 +1,4 @@
-"""The facts of a data set that `check` shows: number of pictures, possible faults, advice."""
+"""Collect the facts of a data set that `check` shows: number of pictures, faults and advice."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ def data_facts(
     needs_data: bool,
     limits: Set[float | None] = frozenset(),
 ) -> dict[str, Any]:
-    """Return the facts of a data set.
+    """Return the facts of the data set of `config` (for an ablation, of one of its data sets).
 
-    They are {"path", "pictures", "note", "error", "remarks", "advice"}. "pictures" is the number of
-    pictures, or None if it is unknown; "note" then has the reason. "error" is the reason why the
-    data cannot be used, or "". "remarks" are sentences about possible faults; "advice" are the
-    sentences of `advice`. If `needs_data` is false, a missing path is no error, because the file
-    may be for another machine. `limits` are the values of `data.limit` of an ablation's arms.
+    The facts are {"path", "pictures", "note", "error", "remarks", "advice"}. "pictures" is the
+    number of pictures, or None if it is unknown; in this case, "note" has the reason. "error" is
+    the reason why the data cannot be used, or "". "remarks" are sentences about possible faults,
+    and "advice" is the result of `advice`.
+
+    `largest` is the model with the largest resolution. If `needs_data` is False, a missing path is
+    not an error, because the run may start on another machine. `limits` are the values of
+    `data.limit` of an ablation's arms.
     """
     path = config.data.path
     facts: dict[str, Any] = {
@@ -60,12 +63,12 @@ def data_facts(
 
 
 def _missing_data(path: str | None, needs_data: bool) -> str:
-    """Return how to provide the pictures if they are missing but may be provided later; else ""."""
+    """Return how to provide pictures that are missing; "" if they exist or must already exist."""
     if path is None:
         return "not set: add --data FOLDER when you start the run"
     rows = {row["name"]: row for row in catalog()}
     if not (needs_data or path in rows or Path(path).exists()):
-        return f"{path} does not exist here: pass --data FOLDER when you start"
+        return f"{path} does not exist on this machine: add --data FOLDER when you start the run"
     if path in rows and not rows[path]["available"] and not Path(path).exists():
         put_at = rows[path]["put_at"]
         if put_at is None:
@@ -76,8 +79,8 @@ def _missing_data(path: str | None, needs_data: bool) -> str:
 
 
 def unusable_data(facts: Mapping[str, Any]) -> str:
-    """Return one line for each data set that cannot be used, with the reason; "" if there is none.
+    """Return one line with the reason for each data set that cannot be used; "" if all can be used.
 
-    `facts` are the facts of a search, an ablation or a training.
+    `facts` are the facts of a search, an ablation or a training (see `search.cost.plan`).
     """
     return "\n".join(data["error"] for data in facts["data"] if data["error"])

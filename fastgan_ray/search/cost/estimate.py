@@ -1,4 +1,4 @@
-"""Estimates of a search's cost before it runs, from the number of operations in a trial."""
+"""Estimate a search's cost before it runs, from the number of operations in a trial."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ RTX_2080_TI_GFLOPS = 4460.0
 
 
 def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOPS) -> float:
-    """Return the hours that `kimg` take on a device with speed `gflops` (10**9 operations/s)."""
+    """Return the hours for `kimg` on a device whose speed is `gflops` (GFLOP per second)."""
     return kimg * 1000 * gflop_per_image / gflops / 3600
 
 
 def kimg_expected(spec: SearchSpec) -> float:
-    """Estimate the kimg of all trials together, without the confirmation.
+    """Estimate the kimg that all trials take together, without the confirmation.
 
     At each rung of Hyperband, the best 1/eta of the trials are assumed to continue. The budget is
     ignored.
@@ -49,9 +49,10 @@ def kimg_expected(spec: SearchSpec) -> float:
 
 
 def gflop_per_image(config: RunConfig) -> float:
-    """Count the GFLOP of a training step, and divide them by the number of its real pictures.
+    """Return the GFLOP of a training step, divided by the number of real pictures in the step.
 
-    R1 and R2 count in proportion to the steps in which they are computed. See also `passes`.
+    The cost of R1 and R2 is averaged over all steps. The GFLOP of each pass come from
+    `count_passes`.
     """
     model, train = config.model, config.train
     passes = count_passes(model, config.data.channels)
@@ -91,6 +92,6 @@ def gflop_per_image(config: RunConfig) -> float:
 
 
 def parameter_counts(config: RunConfig) -> dict[str, int]:
-    """Return the numbers of parameters of the two networks: {"params_g", "params_d"}."""
+    """Return {"params_g", "params_d"}: the numbers of parameters of the two networks."""
     passes = count_passes(config.model, config.data.channels)
     return {"params_g": passes.params_g, "params_d": passes.params_d}

@@ -1,4 +1,4 @@
-"""Estimates of a training's memory from its configuration; the error is at most 25 %."""
+"""Estimate a training's memory from its configuration; the error is at most 25 %."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ BF16_CAPABILITY = 8.0
 
 
 def gpu_gb_of(config: RunConfig, capability: float = BF16_CAPABILITY) -> float:
-    """Estimate the GPU memory, in GB, of a training on a GPU with this compute `capability`."""
+    """Estimate the memory, in GB, that a training takes on a GPU with this compute `capability`."""
     auto = config.train.precision == "auto" and capability >= BF16_CAPABILITY
     bf16 = config.train.precision == "bf16" or auto
     pictures = config.train.batch_size
@@ -79,7 +79,7 @@ def gpu_gb_of(config: RunConfig, capability: float = BF16_CAPABILITY) -> float:
 
 
 def host_gb_of(config: RunConfig) -> float:
-    """Estimate the main memory, in GB, of one worker that trains on the CPU."""
+    """Estimate the main memory, in GB, of one worker process that trains on the CPU."""
     large = config.model.resolution >= CPU_BF16_FROM_PX
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and large)
     pictures = min(config.train.batch_size, LPIPS_PICTURES_ON_CPU)
@@ -88,7 +88,10 @@ def host_gb_of(config: RunConfig) -> float:
 
 
 def training_gb(config: RunConfig, bf16: bool) -> float:
-    """Estimate the memory, in GB, of weights, gradients, Adam's moments and stored feature maps."""
+    """Estimate the memory, in GB, of weights, gradients, Adam's moments and stored feature maps.
+
+    `bf16` is True if the networks compute in bfloat16.
+    """
     count = COUNTS[config.model.architecture]
     weights, maps, largest = count(config, config.train.gradient_checkpointing)
     bytes_per_value = 2 if bf16 else 4
@@ -105,9 +108,9 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
 
 
 def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
-    """Estimate the memory, in GB, of the reconstruction loss.
+    """Estimate the memory, in GB, of the loss that compares the decoders' pictures with real ones.
 
-    LPIPS compares `pictures` pictures at a time and frees its memory after each of D's decoders, so
+    LPIPS compares `pictures` pictures at a time. It frees its memory after each of D's decoders, so
     only one decoder counts. EfficientNet-Lite0 keeps the features of all pictures and decoders
     until the backward pass.
     """
@@ -124,7 +127,7 @@ def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
 
 
 def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Return three numbers: weights, stored values per picture, values in the largest feature map.
+    """Return three counts: weights, stored values per picture, values in the largest feature map.
 
     With `gradient_checkpointing`, up and down blocks store only their inputs, and the inner maps of
     only one block exist at a time.
@@ -168,10 +171,11 @@ def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, fl
 
 
 def _judged(model: ModelConfig, gradient_checkpointing: bool) -> float:
-    """Return the values that D stores to judge the high frequencies of one picture's maps.
+    """Return the number of values that D stores for the high frequencies of one picture's maps.
 
-    The high frequencies pass through the blocks that follow the block of their size, and through
-    the head, which keeps three maps of its own width.
+    `model.judged_sides` has the sides of the maps whose high frequencies D judges. The high
+    frequencies of a map pass through all later blocks of D except the next one, and then through
+    the head, which stores three maps of its own width.
     """
     channels = discriminator_channels(model)
     per_down = 1 if gradient_checkpointing else MAPS_PER_DOWN
@@ -185,11 +189,11 @@ def _judged(model: ModelConfig, gradient_checkpointing: bool) -> float:
 
 
 def _projected(model: ModelConfig) -> tuple[float, float, float]:
-    """Return three numbers for a projected discriminator: weights, stored values, largest map.
+    """Return three counts of a projected discriminator: weights, stored values, largest map.
 
-    The numbers are as in `_fastgan`, but without the generator. D's step stores the maps of the
-    small discriminators twice, for real and generated pictures. G's step stores these maps once,
-    and also the features of the frozen network.
+    The counts are as in `_fastgan`, but without the generator. D's step stores the maps of the
+    small discriminators twice, for real and for generated pictures. G's step stores these maps
+    once, and also the features of the frozen network.
     """
     maps = list(zip(MIXED_WIDTHS, model.projected_maps, strict=True))
     weights: float
@@ -229,12 +233,12 @@ def _dcgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
 
 
 def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Return three numbers: weights, stored values per picture, values in the largest feature map.
+    """Return three counts: weights, stored values per picture, values in the largest feature map.
 
-    For the backward pass, a block of G keeps its input, the output of its first ReLU, the same
-    output after upsampling, and the inputs of its second normalisation and of its second ReLU. A
-    block of D keeps the inputs of its first convolution and of its skip path, and the input and the
-    output of its second convolution.
+    For the backward pass, a block of G keeps its input, the output of its first ReLU, this output
+    after upsampling, and the inputs of its second normalisation and of its second ReLU. A block of
+    D keeps the inputs of its first convolution and of its skip path, and the input and the output
+    of its second convolution.
     """
     model, channels = config.model, config.data.channels
     g, (halving, keeping) = sngan_g_channels(model), sngan_d_channels(model)
@@ -253,7 +257,7 @@ def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
 
 
 def _stylegan2(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Return three numbers: weights, stored values per picture, values in the largest feature map.
+    """Return three counts: weights, stored values per picture, values in the largest feature map.
 
     For the backward pass, a convolution of G keeps its input before and after the multiplication by
     the style, its result before and after demodulation, and the output of its activation. A
@@ -280,7 +284,7 @@ def _stylegan2(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, 
 
 
 def _pixels(model: ModelConfig, level: int) -> int:
-    """Return the number of pixels of the maps at `level`; for a square picture, `level`^2."""
+    """Return the number of pixels of a map at `level`; it is `level`^2 for a square picture."""
     return math.prod(model.map_size(level))
 
 

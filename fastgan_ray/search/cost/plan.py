@@ -1,4 +1,4 @@
-"""Facts about a file for `check` and `--dry-run`: what the run would do, and what it would cost.
+"""Collect facts about a file for `check` and `--dry-run`: what would the run do, and at what cost?
 
 All facts are JSON values.
 """
@@ -51,12 +51,12 @@ def search_facts(
     cpu: CpuSpeed | None = None,
     needs_data: bool = True,
 ) -> dict[str, Any]:
-    """Collect the facts of a search: its trials, cost, some random points, and its pictures.
+    """Return the facts of a search: its trials, its cost, its pictures and some random points.
 
     `track` shows the progress of reading the pictures. `timing` has the measured speeds of the
-    search's configurations on this machine. `cpu` has the speed of this machine's CPU, if the
+    search's configurations on this machine. `cpu` has the speed of this machine's CPU if the
     trainings run on it. `needs_data` says whether the pictures must exist. "kimg_expected" and
-    "kimg_at_most" do not include the confirmation; the hours do.
+    "kimg_at_most" are without the confirmation; the hours and minutes are with the confirmation.
     """
     confirmation, config, metric = plan_confirmation(spec), base_config(spec), spec.metric
     first, samples = run_config(spec, first_trial_point(spec)), sample_configs(spec)
@@ -106,9 +106,9 @@ def ablation_facts(
     cpu: CpuSpeed | None = None,
     needs_data: bool = True,
 ) -> dict[str, Any]:
-    """Collect the facts of an ablation, like `search_facts`.
+    """Return the facts of an ablation. The arguments are as in `search_facts`.
 
-    The kimg and the hours are those of all trainings together.
+    "kimg", the hours and the minutes are for all trainings together.
     """
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     gflop = {arm: gflop_per_image(config) for arm, config in configs.items()}
@@ -160,7 +160,7 @@ def run_facts(
     cpu: CpuSpeed | None = None,
     needs_data: bool = True,
 ) -> dict[str, Any]:
-    """Collect the facts of a single training, like `search_facts`."""
+    """Return the facts of a single training. The arguments are as in `search_facts`."""
     gflop, kimg = gflop_per_image(config), config.train.total_kimg
     return {
         "kind": "run",
@@ -179,7 +179,7 @@ def run_facts(
 
 
 def _notes(configs: Sequence[RunConfig]) -> list[str]:
-    """Return notes on metrics that share training data with D's features."""
+    """Return a note for each training data set that the metric's network and D's features share."""
     shared = dict.fromkeys(shared_data(config.model, config.eval.extractor) for config in configs)
     return [shared_data_note(data) for data in shared if data]
 
@@ -187,12 +187,12 @@ def _notes(configs: Sequence[RunConfig]) -> list[str]:
 def _size_and_pace(
     config: RunConfig, gflop: float, timing: Timing | None, cpu: CpuSpeed | None
 ) -> dict[str, float]:
-    """Return the columns of table 1 of Liu et al. 2021 for a configuration.
+    """Return the numbers of table 1 of Liu et al. 2021 for a configuration.
 
     They are "params_g" and "params_d" (numbers of parameters), "gpu_gb" (estimated memory) and
     "hours_per_10k_steps" (of one training, without evaluations). With `timing`, these hours come
-    from measurements on this machine. Without `timing`, they are estimated for this machine's CPU
-    if `cpu` is given, else for an RTX 2080 Ti.
+    from measurements on this machine. Otherwise, they are estimated for this machine's CPU if `cpu`
+    is given, else for an RTX 2080 Ti. `gflop` is the GFLOP per image.
     """
     kimg = STEPS_OF_TABLE_1 * config.train.images_per_step / 1000
     pace = hours(kimg, gflop)
@@ -204,11 +204,11 @@ def _size_and_pace(
 
 
 def _of_this_cpu(cpu: CpuSpeed | None, trainings: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """Return {"cpu": {"minutes", "at_once"}} for trainings on this machine's CPU.
+    """Return {"cpu": {"minutes", "at_once"}}: the estimated time on this machine's CPU.
 
-    "minutes" is the time of all trainings together. "at_once" is the number of trainings that run
-    at the same time. `trainings` has a pair (kimg, GFLOP per image) for each training. The value of
-    "cpu" is None if the trainings do not run on the CPU.
+    "minutes" is the time of all trainings together, and "at_once" is the number of trainings that
+    run at the same time. `trainings` has a pair (kimg, GFLOP per image) for each training. The
+    value of "cpu" is None if the trainings do not run on the CPU.
     """
     if cpu is None:
         return {"cpu": None}
@@ -217,10 +217,11 @@ def _of_this_cpu(cpu: CpuSpeed | None, trainings: Sequence[tuple[float, float]])
 
 
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
-    """Return {"measured": {...}} with the estimated time, or {"measured": None} without a timing.
+    """Return {"measured": {...}}: the time that `timing` predicts for all trainings.
 
-    The value of "measured" has the fields of `timing` and "minutes", the time of all trainings.
-    `kimg` is the sum over all trainings, which have the configuration `config`.
+    The value of "measured" has the fields of `timing` and "minutes", the time of all trainings
+    together. It is None without a timing. `kimg` is the sum over all trainings, which have the
+    configuration `config`.
     """
     if timing is None:
         return {"measured": None}
@@ -228,14 +229,17 @@ def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str
 
 
 def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
-    """Return {device: [least, most]}: the estimated memory of the trainings, in GB."""
+    """Return {device: [least, most]}: the least and most memory, in GB, that a training takes.
+
+    The devices are "gpu" and "cpu".
+    """
     estimates = {"gpu": gpu_gb_of, "cpu": host_gb_of}
     needs = {device: [gb_of(config) for config in configs] for device, gb_of in estimates.items()}
     return {device: [min(gbs), max(gbs)] for device, gbs in needs.items()}
 
 
 def _largest(configs: Sequence[RunConfig]) -> ModelConfig:
-    """Return the model with the largest resolution."""
+    """Return the model settings of the configuration with the largest resolution."""
     return max(configs, key=lambda config: config.model.resolution).model
 
 
@@ -255,9 +259,10 @@ def _domain(parameter: Parameter) -> str:
 
 
 def value_text(value: Value) -> str:
-    """Write a searched value: floats with three significant digits, an empty text as two quotes.
+    """Return a searched value as text.
 
-    A schedule is written as in `as_text`.
+    A float has three significant digits, and an empty text is written as two quotes. A schedule is
+    written as in `as_text`.
     """
     if isinstance(value, float):
         return f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Estimates of training time on a machine, from a few measured speeds."""
+"""Estimate training time on this machine from a few measured speeds."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from fastgan_ray.config.run_config import RunConfig
 
 @dataclass(frozen=True)
 class Timing:
-    """Measured speeds of this machine, averaged over configurations.
+    """The speeds of this machine that `fastgan-ray` has measured, averaged over configurations.
 
     `seconds_per_kimg` is the time to train on a thousand real pictures. `seconds_per_kfakes` is the
-    time to generate a thousand pictures and to run the metric's network on them. `at_once` is the
-    number of trainings that fit on the machine at the same time. `configurations` is the number of
-    configurations in the average. `classes` is the number of configurations that were timed: one of
-    each group with equal cost. `seconds` is the duration of the measurement.
+    time to generate a thousand pictures and to compute their features for the metric. `at_once` is
+    the number of trainings that can run at the same time. `configurations` is the number of
+    configurations in the average. Configurations with equal cost are in one class, and only one
+    configuration of each class is timed; `classes` is the number of classes. `seconds` is the
+    duration of the measurement.
     """
 
     seconds_per_kimg: float
@@ -30,32 +31,35 @@ class Timing:
 
 @dataclass(frozen=True)
 class CpuSpeed:
-    """The measured speed of a CPU.
+    """The measured speed of a CPU for networks of several sizes.
 
-    `speeds` has a pair (GFLOP of one picture, GFLOP per second) for networks of several sizes, in
-    ascending order. `at_once` is the number of trainings that run on the CPU at the same time.
+    `speeds` has a pair (GFLOP of one picture, GFLOP per second) for each network, in ascending
+    order. `at_once` is the number of trainings that run on the CPU at the same time.
     """
 
     speeds: Sequence[tuple[float, float]]
     at_once: int
 
     def gflops(self, gflop_per_image: float) -> float:
-        """Return the GFLOP per second for a network of this size, interpolated from `speeds`."""
+        """Return the CPU's GFLOP per second for a network with `gflop_per_image`.
+
+        The speed is interpolated between the networks in `speeds`.
+        """
         sizes = [math.log(size) for size, _ in self.speeds]
         (low, high), (slow, fast) = (sizes[0], sizes[-1]), (self.speeds[0][1], self.speeds[-1][1])
         share = (math.log(max(gflop_per_image, 1e-9)) - low) / (high - low)
         return slow + min(max(share, 0.0), 1.0) * (fast - slow)
 
     def minutes(self, kimg: float, gflop_per_image: float) -> float:
-        """Return the minutes that trainings of `kimg` kimg in total take, without evaluations."""
+        """Return the minutes that trainings of `kimg` in total take, without evaluations."""
         seconds = kimg * 1000 * gflop_per_image / self.gflops(gflop_per_image)
         return seconds / self.at_once / 60
 
 
 def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
-    """Estimate the wall-clock seconds for `kimg` kimg of training with `config`.
+    """Estimate the wall-clock seconds for `kimg` of training with `config`.
 
-    `kimg` may be the sum of several trainings, each with the length and the evaluations of
+    `kimg` may be the sum of several trainings. Each of them has the length and the evaluations of
     `config`. The estimate includes generating the pictures of evaluations and computing their
     features, also for the second measurement of the best checkpoint. It does not include computing
     metrics from the features, starting processes and reading pictures.
@@ -70,8 +74,8 @@ def evaluated_pictures(config: RunConfig) -> int:
 
     With `train.keep_best`, the best checkpoint is measured again at the end. If cheap evaluations
     (`eval.early_fakes`) choose the best checkpoint, the last checkpoint gets a cheap evaluation,
-    too. In this case, a best checkpoint that is also the last one is not measured again. This can
-    be known before the training only if there is a single evaluation.
+    too. In this case, the best checkpoint is not measured again if it is also the last checkpoint.
+    This is known before the training only if there is a single evaluation.
     """
     total, every, full = config.train.total_kimg, config.eval.every_kimg, config.eval.num_fakes
     early_evaluations = math.ceil(total / every - 1e-9) - 1
