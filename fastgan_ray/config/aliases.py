@@ -16,11 +16,10 @@ ALIASES: dict[str, str] = {"model.d_batch_norm": "model.d_norm"}
 
 
 def current_name(path: str) -> str:
-    """Return the dotted key `path` with the current name in place of an old name at its end.
+    """Return the dotted key `path`; replace an old name at its end by the current name.
 
-    If `path` has no old name, return it unchanged. `path` is a setting ("train.old_name"), or the
-    path of a setting in a file ("base.train.old_name"). Print a note on stderr the first time that
-    an old name is found.
+    `path` is a setting ("train.old_name"), or the path of a setting in a file
+    ("base.train.old_name"). The first time that an old name is found, print a note on stderr.
     """
     for old, new in ALIASES.items():
         if path == old or ("." in old and path.endswith(f".{old}")):

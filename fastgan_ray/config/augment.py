@@ -46,21 +46,21 @@ class AugmentConfig(ScheduledSection):
     policy: str = Field(
         "color,translation",
         description="names of augmentation operations, separated by commas; they are applied in "
-        "the order in which the policy names them. Empty = no augmentation. The names are "
+        "the order in which the policy names them. Exceptions: apa and anda always come first, "
+        "and diffusion always comes last. Empty = no augmentation. The names are "
         f"{', '.join(AUGMENT_OPS)}. bgc = the operations of StyleGAN2-ADA; keras = flip, shift, "
         "rotation and zoom as in Keras; apa = generated pictures replace some real pictures "
         "(Jiang et al. 2021); anda = some generated pictures are mixed with a fifth of a real "
         "picture (Zhang et al. 2024); diffusion = Gaussian noise of random strength is added "
-        "(Diffusion-GAN, Wang et al. 2023). But apa and anda always come first, and diffusion "
-        "always comes last. The setting ada adapts the probability of bgc, keras, apa and anda, "
-        "and the strength of diffusion",
+        "(Diffusion-GAN, Wang et al. 2023). The setting ada adapts the probability of bgc, "
+        "keras, apa and anda, and the strength of diffusion",
     )
     probability: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="probability that a picture is augmented by the operations color, "
-        "translation and cutout: either by all of them that policy names, or by none",
+        description="probability that a picture is augmented by color, translation and cutout. A "
+        "picture gets all of these operations that policy names, or none of them",
         json_schema_extra={"unit": "probability"},
     )
     brightness: float = Field(

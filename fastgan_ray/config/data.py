@@ -47,9 +47,9 @@ class DataConfig(Section):
     )
     frames: Literal["first", "all"] = Field(
         "first",
-        description="which frames or pages of a file with several are used (TIFF, GIF, WebP, "
-        "animated PNG, AVIF): first = only the first; all = every frame or page, as a separate "
-        "picture",
+        description="which frames or pages are used if a file has several (TIFF, GIF, WebP, "
+        "animated PNG, AVIF): first = only the first frame or page; all = every frame or page, "
+        "as a separate picture",
     )
     boxes: str | None = Field(
         None,
@@ -64,7 +64,7 @@ class DataConfig(Section):
         le=10,
         description="the side of the square around a box is (1 + padding) x the longer side of "
         "the box; used only with boxes",
-        json_schema_extra={"unit": "fraction of the box"},
+        json_schema_extra={"unit": "fraction of the longer side of the box"},
     )
     limit: float | None = Field(
         None,

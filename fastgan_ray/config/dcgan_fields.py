@@ -24,8 +24,9 @@ DCGAN_DEPTH: Any = Field(
 )
 DCGAN_UPSAMPLING: Any = Field(
     "transposed",
-    description="how dcgan's generator doubles the side of its feature maps: transposed = a "
-    "transposed 4x4 convolution; nearest or bilinear = this interpolation, then a 3x3 convolution",
+    description="how dcgan's generator doubles the side of its feature maps: transposed = by a "
+    "transposed 4x4 convolution; nearest = by nearest-neighbour interpolation, then a 3x3 "
+    "convolution; bilinear = by bilinear interpolation, then a 3x3 convolution",
 )
 DCGAN_INIT: Any = Field(
     "glorot",

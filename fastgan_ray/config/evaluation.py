@@ -31,7 +31,7 @@ class EvalConfig(Section):
         "fd",
         description="metric that chooses the best checkpoints of a run: fd = Frechet distance "
         "(with inception: FID); kd = kernel distance (with inception: KID). In a search or an "
-        "ablation, leave it out: the file's key metric sets it",
+        "ablation, leave this setting out, because the file's key metric sets it",
     )
     num_fakes: int = Field(
         5000,
@@ -52,8 +52,8 @@ class EvalConfig(Section):
         None,
         description="held-out pictures for the metrics: the path of a folder, an archive etc., "
         "as in data.path. Metrics compare generated pictures with these pictures. No picture may "
-        "also be in data.path. null = compare with the pictures in data.path, or with the "
-        "fraction held_out of them",
+        "also be in data.path. null = compare with the pictures in data.path, or only with the "
+        "held-out part of them if held_out is above 0",
     )
     held_out: float = Field(
         0.0,
@@ -76,8 +76,8 @@ class EvalConfig(Section):
     )
     mirrored_reference: bool = Field(
         False,
-        description="true = compare generated pictures with the real pictures and with the "
-        "mirror images of these; false = compare them with the real pictures only",
+        description="true = compare generated pictures with the real pictures and their mirror "
+        "images; false = compare them with the real pictures only",
     )
     every_kimg: float = Field(
         40.0, gt=0, description="interval between two evaluations, in thousands of training images"

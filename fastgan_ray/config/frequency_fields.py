@@ -8,9 +8,9 @@ from pydantic import Field
 
 G_WAVELET_SKIPS: Any = Field(
     False,
-    description="frequency skips in fastgan's generator: the high frequencies (Haar wavelets) of "
-    "the feature maps of 8, 16 and 32 px are added to the inputs of the blocks of 32, 64 and 128 "
-    "px, up to resolution (FreGAN, Yang et al. 2022)",
+    description="true = add frequency skips to fastgan's generator: the high frequencies (Haar "
+    "wavelets) of the feature maps of 8, 16 and 32 px are added to the inputs of the blocks of "
+    "32, 64 and 128 px. Blocks above resolution do not exist (FreGAN, Yang et al. 2022)",
 )
 D_HIGH_FREQUENCY: Any = Field(
     False,

@@ -46,9 +46,8 @@ class ModelFields(Section):
         224,
         ge=64,
         le=1024,
-        description="length of a picture's shorter side in front of the projected "
-        "discriminator's pretrained network: smaller pictures are enlarged to this length, "
-        "larger pictures keep their size (published: 224)",
+        description="length to which the shorter side of smaller pictures is enlarged before the "
+        "network of d_features sees them; larger pictures keep their size (published: 224)",
         json_schema_extra={"unit": "px"},
     )
     resolution: Resolution = Field(
@@ -140,8 +139,8 @@ class ModelFields(Section):
     d_sle: bool = Field(True, description="skip-layer excitation in the discriminator")
     d_small: bool = Field(
         True,
-        description="second branch of the discriminator, whose input is the picture at half the "
-        "resolution (at most 128 px)",
+        description="true = add a second branch to the discriminator. The input of this branch "
+        "is the picture at half the resolution (at most 128 px)",
     )
     d_dropout: float | None = Field(
         None,
@@ -167,9 +166,9 @@ class ModelFields(Section):
     )
     d_mixdl: bool = Field(
         False,
-        description="true = add a linear projection of the discriminator's last features. It is "
-        "trained so that distances between latents are also distances between features (MixDL, "
-        "Kong et al. 2022; see train.mixdl_d_weight)",
+        description="true = add a linear projection of the discriminator's last features, which "
+        "MixDL trains to keep the distances between latents (Kong et al. 2022; see "
+        "train.mixdl_d_weight)",
     )
     d_high_frequency: bool = frequency_fields.D_HIGH_FREQUENCY
     self_supervision: SelfSupervision = task_fields.SELF_SUPERVISION
@@ -274,7 +273,7 @@ class ModelFields(Section):
     def judged_sides(self) -> tuple[int, ...]:
         """The sides, in px, of the maps whose high frequencies D judges; () if D judges none.
 
-        The sides are those of a square picture. At least two sides exist for every resolution.
+        The sides are those of a square picture. There are at least two sides at every resolution.
         """
         if not self.d_high_frequency:
             return ()

@@ -59,7 +59,7 @@ def broken_rule(model: ModelFields) -> str:
 
 
 def has_fastgan_discriminator(model: ModelFields) -> bool:
-    """Return True if the discriminator is FastGAN's own discriminator, not a projected one."""
+    """Return True if the discriminator is the one of FastGAN, not a projected discriminator."""
     return model.architecture == "fastgan" and not model.projects
 
 

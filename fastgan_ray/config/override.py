@@ -11,9 +11,10 @@ from fastgan_ray.errors import UserError
 
 
 def override(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
-    """Return a copy of `config` with new values for `settings`, {dotted name: value}.
+    """Return a copy of `config` in which the values of `settings` replace the old values.
 
-    Raise UserError with every broken rule if the resulting configuration is not valid.
+    `settings` is {dotted name: value}. Raise UserError with every broken rule if the resulting
+    configuration is not valid.
     """
     merged = {**flatten(config.model_dump()), **settings}
     if violations := check_settings(merged):

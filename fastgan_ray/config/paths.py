@@ -21,7 +21,7 @@ def cache_dir() -> Path:
 
 
 def require_writable(out: Path, option: str = "--out") -> None:
-    """Raise UserError if `out`, the value of `option`, cannot be written.
+    """Raise UserError if the file `out` cannot be written; the message names the `option`.
 
     Create the folder of `out`, but not the file.
     """

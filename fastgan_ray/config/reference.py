@@ -47,7 +47,7 @@ def section_model(section: str) -> type[Section]:
 
 
 def as_lines(setting: Setting) -> list[str]:
-    """Format a setting for a terminal: a line with its name and meaning, then its other facts."""
+    """Format a setting as two lines: name and description; default, range and unit."""
     unit = f"; unit: {setting.unit}" if setting.unit else ""
     return [
         f"{setting.name}: {setting.description}",
@@ -118,7 +118,10 @@ def _kind(kind: Any) -> str:  # noqa: ANN401 - a type annotation
 
 
 def _bounds(field: FieldInfo, whole: bool) -> str:
-    """Return the bounds of a number as text, e.g. ", 1 to 64"; "" if there are none."""
+    """Return the bounds of a number as text, e.g. ", 1 to 64"; "" if it has no bounds.
+
+    `whole` is True if the number is an integer.
+    """
     limits = {
         name: getattr(rule, name)
         for rule in field.metadata

@@ -29,9 +29,9 @@ class ResourcesConfig(Section):
     gpus: float | None = Field(
         None,
         ge=0,
-        description="number of GPUs for each worker. If there is only one worker, it may also be "
-        "a fraction, e.g. 0.5. null = a single worker gets a fraction of a GPU, estimated from "
-        "the memory that the training needs; several workers get one GPU each",
+        description="number of GPUs for each worker. If there is only one worker, this number "
+        "may be a fraction, e.g. 0.5. null = a single worker gets a fraction of a GPU, estimated "
+        "from the memory that the training needs; several workers get one GPU each",
         json_schema_extra={"unit": "GPUs"},
     )
     backend: Literal["auto", "flat", "ray_train"] = Field(

@@ -49,7 +49,7 @@ class Violation(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The path as a dotted key."""
+        """The path `loc` as a dotted key, e.g. "train.beta1"."""
         return ".".join(map(str, self.loc))
 
     def below(self, key: str | int) -> Violation:

@@ -87,7 +87,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """A YAML writer that puts text in quotes if YAML 1.1 or our loader would read another type."""
+    """A YAML writer that quotes text if YAML 1.1 or our loader would read it as another type."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:

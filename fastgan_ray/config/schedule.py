@@ -14,7 +14,7 @@ KEYS = ("from", "to", "over_kimg", "shape")
 
 
 class Schedule(Section):
-    """A number that changes from `start` to `end` during `over_kimg`, then stays at `end`."""
+    """A number that changes from `start` to `end` within `over_kimg` kimg, then stays at `end`."""
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
 
@@ -46,9 +46,11 @@ class Schedule(Section):
     def at(self, kimg: float) -> float:
         """Return the value after `kimg` thousand images.
 
-        With s = min(kimg / over_kimg, 1), from = a and to = b, the value is a + (b - a) s (linear),
-        a + (b - a) (1 - cos(pi s)) / 2 (cosine, Loshchilov & Hutter 2017 without restarts), or a (b
-        / a)^s (log). It is never outside the range from a to b.
+        With s = min(kimg / over_kimg, 1), from = a and to = b, the value is
+        - linear: a + (b - a) s,
+        - cosine: a + (b - a) (1 - cos(pi s)) / 2 (Loshchilov & Hutter 2017 without restarts),
+        - log: a (b / a)^s.
+        It is never outside the range from a to b.
         """
         share = min(max(kimg / self.over_kimg, 0.0), 1.0)
         if share == 1.0:

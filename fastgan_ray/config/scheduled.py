@@ -58,7 +58,7 @@ class ScheduledSection(Section):
         return not self._schedules.keys().isdisjoint(names)
 
     def at(self, kimg: float) -> Self:
-        """Return a copy with the values of the schedules at `kimg`. It still has the schedules."""
+        """Return a copy with the values of the schedules at `kimg`; it has the same schedules."""
         values = {name: schedule.at(kimg) for name, schedule in self._schedules.items()}
         return self.model_copy(update=values) if values else self
 

@@ -35,10 +35,10 @@ AUGSELF_D_WEIGHT: Any = Field(
 AUGSELF_G_WEIGHT: Any = Field(
     1.0,
     ge=0,
-    description="weight of AugSelf-GAN's loss of the generator. It is small if the discriminator "
-    "predicts the augmentation of generated pictures in the same way as that of real pictures "
-    "(Hou et al. 2023 used 1 with 100 pictures, 0.1 for pictures of cats and 0.2 with thousands "
-    "of pictures). 0 = off",
+    description="weight of AugSelf-GAN's loss of the generator. This loss is low if the "
+    "discriminator predicts the augmentations of generated pictures just as it predicts the "
+    "augmentations of real pictures (Hou et al. 2023 used 1 with 100 pictures, 0.1 for pictures "
+    "of cats and 0.2 with thousands of pictures). 0 = off",
 )
 
 INSGEN_D_FAKE_WEIGHT: Any = Field(
@@ -71,9 +71,9 @@ INSGEN_MOMENTUM: Any = Field(
     0.999,
     ge=0,
     lt=1,
-    description="decay of the moving average of the discriminator's weights, in each "
-    "discriminator step. InsGen and FakeCLR compare a picture with features that were computed "
-    "with this average (momentum encoder)",
+    description="decay, in each discriminator step, of the moving average of the discriminator's "
+    "weights. InsGen and FakeCLR compute the features of earlier pictures with this averaged "
+    "discriminator (momentum encoder)",
     json_schema_extra={"unit": "fraction"},
 )
 INSGEN_NOISE: Any = Field(

@@ -59,16 +59,16 @@ class TrainConfig(ScheduledSection):
     )
     loss: Literal["hinge", "logistic", "least_squares", "wasserstein", "relativistic"] = Field(
         "hinge",
-        description="adversarial loss; relativistic = the loss of R3GAN, which needs r1_gamma "
+        description="adversarial loss; relativistic = the loss of R3GAN; use it with r1_gamma "
         "and r2_gamma above 0",
     )
     label_noise: float = Field(
         0.2,
         ge=0,
         le=1,
-        description="label smoothing: the discriminator's labels (with hinge: its margins) are "
-        "drawn from U(1 - label_noise, 1); 0 = all labels are 1. This setting has no effect on "
-        "the losses wasserstein and relativistic",
+        description="label smoothing: the discriminator's labels (with the loss hinge: the "
+        "margins) are drawn from U(1 - label_noise, 1); 0 = all labels are 1. This setting has "
+        "no effect on the losses wasserstein and relativistic",
     )
     r1_gamma: float = Field(
         0.0,
@@ -174,8 +174,8 @@ class TrainConfig(ScheduledSection):
     reconstruction_weight: float = Field(
         8.0,
         ge=0,
-        description="weight of the reconstruction loss. With the published sum over a batch of "
-        "8, the weight was 1, which equals a mean with weight 8",
+        description="weight of the reconstruction loss. The published loss is a sum over a batch "
+        "of 8 with weight 1, which equals a mean with weight 8",
     )
     reconstruction_reduction: Literal["mean", "sum"] = Field(
         "mean",
@@ -267,9 +267,9 @@ class TrainConfig(ScheduledSection):
     )
     cuda_graphs: bool = Field(
         True,
-        description="record training steps as CUDA graphs and replay them, which is faster. The "
-        "first results are compared with those of ordinary steps. Only device cuda has CUDA "
-        "graphs",
+        description="true = record training steps as CUDA graphs and replay them, which is "
+        "faster. The first results are compared with those of ordinary steps. This setting has "
+        "an effect only on device cuda",
     )
     gradient_checkpointing: bool = Field(
         False,
@@ -286,7 +286,7 @@ class TrainConfig(ScheduledSection):
 
     @property
     def uses_near_latents(self) -> bool:
-        """True if zCR is on, so a training step also generates pictures from near latents."""
+        """True if zCR is on: training steps then also generate pictures from near latents."""
         return max(self.largest("zcr_d_weight"), self.largest("zcr_g_weight")) > 0
 
     @property

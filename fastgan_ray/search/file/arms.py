@@ -70,7 +70,7 @@ def _read_arm(name: str, entry: object, context: FileContext) -> Flat:
 
 
 def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
-    """Return a violation for each setting in `arm` that must be the same for all arms."""
+    """Return a violation for each setting in `arm` that an arm must not change."""
     violations = []
     for key in arm:
         if key in SET_BY:

@@ -19,7 +19,7 @@ Limit = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Confirm(FileSection):
-    """A confirmation: trainings of the `top` best trials and the default with `seeds` new seeds."""
+    """The key `confirm`: train the best trials and the default again, with new seeds."""
 
     top: int = Field(2, ge=1, le=20, description="number of best trials that are trained again")
     seeds: int = Field(

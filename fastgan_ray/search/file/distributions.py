@@ -43,14 +43,14 @@ class Entry(FileSection):
 
 
 class Constant(Entry):
-    """One fixed value."""
+    """The distribution constant: one fixed value."""
 
     distribution: Literal["constant"] = "constant"
     value: Any = Field(description="the value in every trial")
 
 
 class Categorical(Entry):
-    """One of several listed values."""
+    """The distribution categorical: one of several listed values."""
 
     distribution: Literal["categorical"] = "categorical"
     values: list[Any] = Field(
@@ -82,7 +82,7 @@ class Categorical(Entry):
 
 
 class Range(Entry):
-    """Numbers from min to max."""
+    """The base of all distributions of numbers from min to max."""
 
     min: Bound = Field(description="smallest value")
     max: Bound = Field(description="greatest value")
@@ -98,7 +98,7 @@ class Range(Entry):
 
 
 class IntUniform(Range):
-    """Whole numbers from min to max, all equally likely."""
+    """The distribution int_uniform: whole numbers from min to max, all equally likely."""
 
     distribution: Literal["int_uniform"] = "int_uniform"
     min: WholeBound = Field(description="smallest value")

@@ -24,7 +24,7 @@ class _Rule(FileSection):
 
     @property
     def first_kimg(self) -> float:
-        """The kimg at which the rule can first end a trial."""
+        """The lowest kimg at which the rule can end a trial."""
         raise NotImplementedError
 
     def origin(self) -> tuple[str, str]:
@@ -77,7 +77,9 @@ class Hyperband(_Rule):
     eta: float = Field(
         3.0, ge=1.5, le=100, description="at each comparison, the best 1/eta of the trials continue"
     )
-    brackets: int = Field(1, ge=1, le=20, description="number of Hyperband's brackets; 1 = ASHA")
+    brackets: int = Field(
+        1, ge=1, le=20, description="number of brackets of Hyperband; 1 = no brackets (ASHA)"
+    )
     revisit: bool = Field(
         True,
         description="true = a trial that has passed a comparison can still be ended later, if "
@@ -127,7 +129,7 @@ class Hyperband(_Rule):
         """Return an example for an error message: s = 2, and the kimg of the first comparison."""
         first = max_iter / self.eta**2
         kimg = f"{max_iter:g} / {self.eta:g}^2 = {first:.4g} kimg"
-        return f"s; for example, s: 2 means a first comparison at {kimg}"
+        return f"the key s; for example, with s: 2 the first comparison is at {kimg}"
 
     @property
     def first_kimg(self) -> float:

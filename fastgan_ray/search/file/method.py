@@ -1,4 +1,4 @@
-"""The keys `method` and `sampler`: how a search chooses its points."""
+"""The keys `method` and `sampler`: how a search chooses the settings of its trials."""
 
 from __future__ import annotations
 

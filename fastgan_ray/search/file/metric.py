@@ -45,8 +45,9 @@ class Metric(FileSection):
     )
     goal: Goal = Field(
         "minimize",
-        description="minimize = lower values are better; maximize = higher values are better. It "
-        "may be left out, because the metric determines it",
+        description="goal for the metric: minimize = lower values are better; maximize = higher "
+        "values are better. The key may be left out, because each metric has only one possible "
+        "goal",
     )
     target: float | None = Field(
         None,
@@ -57,7 +58,7 @@ class Metric(FileSection):
     @field_validator("name")
     @classmethod
     def _is_measured(cls, name: str, info: ValidationInfo) -> str:
-        """Replace a short name by the full name; raise an error if no such metric is measured."""
+        """Replace a short name by the full name; raise an error if the metric is not measured."""
         if info.context is None:
             return name
         goals, protocol = info.context
@@ -132,7 +133,7 @@ def _read_metric(value: object, info: ValidationInfo) -> Metric:
     metric = _read(value, searchable(protocol), protocol)
     _check_setting(metric, context)
     if metric.target is not None:
-        raise broken("is possible only in a search; remove it", "target")
+        raise broken("a target is possible only in a search; remove it", "target")
     return metric
 
 

@@ -44,22 +44,22 @@ Name = Annotated[
 REFUSED_OF_WANDB = {
     "program": "the program is always fastgan-ray",
     "command": "the program is always fastgan-ray",
-    "controller": "the search runs here, not on W&B's server",
-    "job": "the search runs here, not on W&B's server",
-    "image_uri": "the search runs here, not on W&B's server",
+    "controller": "this program runs the search, not W&B's server",
+    "job": "this program runs the search, not W&B's server",
+    "image_uri": "this program runs the search, not W&B's server",
     "entity": "set WANDB_ENTITY instead",
     "project": "set WANDB_PROJECT instead",
 }
 REFUSED_OF_SEARCH = {
     **REFUSED_OF_WANDB,
-    "baseline": "it belongs to an ablation, not to a search",
-    "arms": "it belongs to an ablation, not to a search",
-    "seeds": "it belongs to an ablation, not to a search; a search has one `seed`",
+    "baseline": "this key belongs to an ablation, not to a search",
+    "arms": "this key belongs to an ablation, not to a search",
+    "seeds": "this key belongs to an ablation, not to a search; a search has one `seed`",
 }
 REFUSED_OF_ABLATION = {
     **REFUSED_OF_WANDB,
     "method": "an ablation has no search method: it trains all arms",
-    "parameters": "it belongs to a search; an ablation has arms",
+    "parameters": "this key belongs to a search; an ablation has arms",
     "run_cap": "an ablation runs every arm with every seed",
     "early_terminate": "an ablation trains every arm to the end, so that the arms can be compared",
     "seed": "an ablation has the key `seeds` instead, with a list or a number of seeds",
@@ -134,8 +134,8 @@ class SearchFile(_File):
     )
     population: Annotated[Population | None, AfterValidator(check_population)] = Field(
         None,
-        description="population-based training: bad trials copy the weights of good trials and "
-        "then continue",
+        description="population-based training: bad trials copy the weights and settings of good "
+        "trials, change some settings and continue",
     )
     confirm: Confirmation = Field(
         "auto",

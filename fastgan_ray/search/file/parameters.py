@@ -86,7 +86,10 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
 
 
 def may_be_searched(name: str) -> bool:
-    """Return True if a search may vary `name`, a setting that does not affect the measurement."""
+    """Return True if a search may vary the setting `name`.
+
+    Return False for settings that affect how the metric is measured.
+    """
     return not name.startswith("eval.") and name not in FIXED
 
 
@@ -212,9 +215,10 @@ def _check_values(parameter: Parameter) -> None:
 
 
 def _as_in_a_configuration(name: str, value: Value) -> Value:
-    """Return a schedule in the form of a configuration, and any other value unchanged.
+    """Return a schedule with its keys in a fixed order, and any other value unchanged.
 
-    Equal schedules then have the same text in a study, even if the order of their keys differs.
+    Equal schedules then have the same text in a study, even if the order of their keys in the file
+    differs.
     """
     if not looks_like_schedule(value):
         return value

@@ -1,4 +1,4 @@
-"""The key `population`: population-based training, in which bad trials continue from good ones."""
+"""The key `population`: population-based training, in which bad trials copy good trials."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Population(FileSection):
         0.25,
         gt=0,
         le=0.5,
-        description="fraction of the trials that are the worst trials at a comparison; the best "
-        "trials are the same fraction",
+        description="at each comparison, this fraction of the trials counts as the worst trials, "
+        "and the same fraction counts as the best trials",
     )
     change: list[str] = Field(
         [],
@@ -41,7 +41,7 @@ class Population(FileSection):
     )
 
     def describe(self) -> str:
-        """Return a description of the rule for the user."""
+        """Return a description of population-based training for the user."""
         return (
             f"every {self.every:g} kimg, each of the worst {self.quantile:.0%} of the trials "
             f"copies one of the best trials and changes {', '.join(self.change)}"
@@ -83,8 +83,8 @@ def check_population(population: Population | None, info: ValidationInfo) -> Pop
         if not known or not set(change) <= set(known):
             allowed = ", ".join(known) or "none"
             rule = (
-                "must list searched numbers that may change during training; this file has "
-                f"{allowed} (got {format_value(change)})"
+                "must list searched numbers that may change during training; in this file, these "
+                f"are {allowed} (got {format_value(change)})"
             )
             violations.append(Violation(("change",), rule))
     if violations:

@@ -107,7 +107,10 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def default_name(path: str) -> str:
-    """Return the default name of a run: its file's name, in which "-" replaces other characters."""
+    """Return the default name of a run, which is the name of its file without the suffix.
+
+    Characters that are not allowed in the name of a run are replaced by "-".
+    """
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).strip(".-_") or "unnamed"
 
 
