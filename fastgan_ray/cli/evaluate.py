@@ -25,8 +25,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Metric for the ranking of the generators.",
-            show_default="the metric that their search optimised; if unknown, eval.metric of the "
-            "first generator",
+            show_default="the metric that the generators' search optimised; if unknown, "
+            "eval.metric of the first generator",
         ),
     ] = None,
     which: opt.Which = "best",

@@ -131,7 +131,7 @@ def invert(
     ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Find the latents from which the generator draws the most similar pictures to given ones."""
+    """Find, for each given picture, the latent whose generated picture is most similar to it."""
     from fastgan_ray.latent.invert import invert_pictures, save_inversions
     from fastgan_ray.latent.pictures import read_pictures
     from fastgan_ray.train.perceptual import load_distance
@@ -226,9 +226,9 @@ def neighbours(
 def _comparison(
     by: str, config: RunConfig, device: torch.device, embedded: bool
 ) -> Callable[..., Neighbours]:
-    """Return a function that finds the nearest training pictures, with its network loaded.
+    """Load a feature network, and return a function that finds the nearest training pictures.
 
-    `by` is features or lpips. `embedded` chooses the network for lpips.
+    `by` is features or lpips. If `embedded` is True, lpips uses the network inside the package.
     """
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent import perceptual_neighbours as perceptual
@@ -275,7 +275,7 @@ def export(
             f"largest difference between pixels (from -1 to 1) is {difference:.1e}."
         )
         if to == "hub":
-            print_line(f"Before the upload, choose a licence at the top of {out / 'README.md'}.")
+            print_line(f"Before you upload, choose a licence at the top of {out / 'README.md'}.")
 
 
 def load_generator(

@@ -20,7 +20,7 @@ OTHER_OPTIONS = {
 
 
 class Command(TyperCommand):
-    """A command with helpful errors: it suggests what to use instead of an unknown option."""
+    """A command that suggests an option or a setting if the user gives an unknown option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's context
         """Parse the arguments; raise UserError for an unknown option if `hint` has a suggestion."""

@@ -36,9 +36,9 @@ def summary(
 ) -> None:
     """Print each layer of the networks: output shape, parameters and operations.
 
-    Operations are in GFLOP (10^9 multiplications and additions) and are counted for the published
-    form of the networks. Use --set to change settings first, e.g. model.resolution=512. The
-    summary of an exported folder has only the generator.
+    Operations are in GFLOP (10^9 multiplications and additions). They are counted without the
+    optimised kernels of this package. Use --set to change settings first, e.g.
+    model.resolution=512. The summary of an exported folder has only the generator.
     """
     from fastgan_ray.config.override import override
     from fastgan_ray.models.exported_folder import layout_of

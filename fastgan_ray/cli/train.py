@@ -70,7 +70,9 @@ def train(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Check the device and the data, print the configuration and exit."
+            "--dry-run",
+            help="Check the device, the initial weights and the data, print the configuration and "
+            "exit.",
         ),
     ] = False,
     help_settings: Annotated[
@@ -111,7 +113,7 @@ def train(
 def _print_plan(
     config: Path | None, out: Path, resume: bool, overwrite: bool, overrides: dict[str, Any]
 ) -> None:
-    """Check the device and the data, then print the configuration (--dry-run)."""
+    """Check the device, the initial weights and the data; print the configuration (--dry-run)."""
     from fastgan_ray.api.training import find_start, training_config
     from fastgan_ray.config.run_file import dump_run_config
 
@@ -165,7 +167,7 @@ def _folder(folder: Path | None, out: Path | None, resume: bool) -> Path:
         )
     if folder is not None and out not in (None, folder):
         raise UserError(
-            "--out: must not be another folder than FOLDER, because a resumed training continues "
-            f"in its own folder (got {out} and {folder})"
+            "--out: must be the same folder as FOLDER, because a resumed training continues in its "
+            f"own folder (got {out} and {folder})"
         )
     return folder or out or OUT

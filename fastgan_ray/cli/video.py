@@ -49,7 +49,7 @@ def interpolate(
     truncation: Truncation = 1.0,
     which: opt.Which = "best",
 ) -> None:
-    """Write a video that changes smoothly from the picture of each seed to the next.
+    """Write a video that changes smoothly from one seed's picture to the next seed's picture.
 
     The latents of the seeds are interpolated spherically.
     """
@@ -78,7 +78,8 @@ def evolve(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="Folder of a training, a trial or a search (which shows the best trial).",
+            help="Folder of a training, a trial or a search. For a search, the video shows the "
+            "best trial.",
         ),
     ],
     out: Annotated[Path, typer.Option(help=VIDEO)] = Path("evolution.gif"),
@@ -98,7 +99,7 @@ def evolve(
         int, typer.Option(min=1, max=50, help="Frames per second. Each evaluation is one frame.")
     ] = 4,
 ) -> None:
-    """Write a video of a training: each frame shows the same samples at the next evaluation."""
+    """Write a video that shows how the same samples change from evaluation to evaluation."""
     from fastgan_ray.latent.evolution import film, find_grids
     from fastgan_ray.latent.video import video_writer
 
