@@ -272,7 +272,7 @@ def test_other_frozen_weights_than_those_of_the_training_are_refused(stored):
         lambda: checkpoint.restore(folder, new_state(settings, 8, CPU), settings),
     ):
         with pytest.raises(
-            UserError, match=r"other weights of efficientnet_lite1 \(sha256 01234567"
+            UserError, match=r"other weights of efficientnet_lite1\. Their sha256 was 01234567"
         ):
             load()
 
