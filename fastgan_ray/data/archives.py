@@ -84,8 +84,8 @@ def _open_zip(path: Path, pid: int, mtime_ns: int, size: int) -> zipfile.ZipFile
     """Open a zip archive and keep it open for the next call with the same arguments.
 
     An archive's directory can be long, so opening the archive for each picture would be slow.
-    `pid` is the process id, `mtime_ns` and `size` are those of the file. If one of them changes,
-    the archive is opened again.
+    `pid` is the process id. `mtime_ns` and `size` are the file's modification time in nanoseconds
+    and its size in bytes. If one of these changes, the archive is opened again.
     """
     return zipfile.ZipFile(path)
 
@@ -170,7 +170,7 @@ def _plain_tar(path: Path) -> Path:
 
 
 def _read_block(packed: BufferedIOBase) -> bytes:
-    """Return the next unpacked bytes, at most _BLOCK; raise TarError if the data is damaged."""
+    """Return the next unpacked bytes, up to _BLOCK bytes; raise TarError if the data is damaged."""
     try:
         return packed.read(_BLOCK)
     except _TAR_ERRORS as error:

@@ -34,7 +34,7 @@ class Box(NamedTuple):
 
 
 class Cropped(NamedTuple):
-    """The result of `crop_all`."""
+    """The result of `crop_all`: pictures with crops, names of other pictures, and remarks."""
 
     pictures: list[Picture]
     """The pictures that have a box, with their crops."""

@@ -12,10 +12,10 @@ WHITE = "#ffffff"
 def as_rgb(images_BCHW: Tensor, background: str, white: float = 1.0, black: float = -1.0) -> Tensor:
     """Convert pictures (B, C, H, W) to RGB (B, 3, H, W), with C = 1, 3 or 4.
 
-    `black` and `white` are the least and the greatest value of a pixel, in the pictures and in the
+    `black` and `white` are the values of a black and a white pixel, in the pictures and in the
     result. RGB is returned unchanged, and grey is repeated in three channels. Pictures with alpha
-    are shown on the colour `background` (#rrggbb): colour x alpha + background x (1 - alpha). The
-    conversion is differentiable and keeps dtype and device.
+    are blended with the colour `background` (#rrggbb): colour x alpha + background x (1 - alpha).
+    The conversion is differentiable and keeps dtype and device.
     """
     channels = images_BCHW.shape[1]
     if channels == 3:

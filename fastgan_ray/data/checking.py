@@ -47,7 +47,7 @@ class Picture(NamedTuple):
 
 
 class Check(NamedTuple):
-    """The result of checking one file."""
+    """The result of checking one file: its properties, or the reason why it cannot be used."""
 
     name: str
     sha256: str

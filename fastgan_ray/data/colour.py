@@ -64,8 +64,9 @@ def profile_name(profile: bytes | None) -> str:
 def _transform(profile: bytes, mode: str) -> Transform | None:
     """Return a function that converts pictures of `mode` from an ICC profile to sRGB.
 
-    Return None if the profile is damaged or is for another mode, or if it is nearly sRGB: no colour
-    would change by more than _SAME levels. `mode` is RGB, L or CMYK.
+    `mode` is RGB, L or CMYK. Return None if the pictures must stay unchanged. This is the case if
+    the profile is damaged, is for another mode, or would change no colour by more than _SAME levels
+    of 255.
     """
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))

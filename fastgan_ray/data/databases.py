@@ -74,16 +74,20 @@ def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
 
 
 def _unreadable(name: str, head: bytes) -> LeftOut | None:
-    """Return a LeftOut if this installation cannot read this format of pictures, else None."""
+    """Return a LeftOut if the value is a picture that this installation cannot read, else None.
+
+    `head` has the first bytes of the value.
+    """
     verdict = judge(name, lambda name, count: head)
     is_known = verdict is not None and is_picture(kind_of(head))
     return verdict if is_known else None
 
 
 def _not_a_picture(name: str, pattern: str) -> LeftOut | None:
-    """Return a LeftOut for a key without a picture; None if the key has a picture's suffix.
+    """Return a LeftOut for a key whose value is not a picture.
 
-    A value with a picture's suffix counts as a damaged picture.
+    Return None if the key has a picture's suffix, because the value then counts as a damaged
+    picture.
     """
     if suffix_of(name) in SUFFIXES:
         return None

@@ -1,8 +1,8 @@
 """Download a file and show the progress on stderr.
 
 This module does not use pooch. With pooch, a killed download leaves a temporary file in the cache
-forever, and the progress bar fills log files. The code would not be shorter either.
-torch.hub's loader is not used because it has no timeout.
+forever, and the progress bar fills log files. This module does not use torch.hub's loader either,
+because it has no timeout.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BLOCK = 2**20
 
 
 class DownloadError(Exception):
-    """The error that a download failed; the message has only the reason."""
+    """The error of a failed download. Its message has only the reason."""
 
 
 def download(url: str, to: Path, timeout_seconds: float) -> None:

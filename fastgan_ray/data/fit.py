@@ -23,11 +23,11 @@ def fit_picture(
 ) -> Image.Image:
     """Fit a picture to `size` (height, width), with antialiased resampling.
 
-    The fit `squash` changes the picture's proportions, `crop` takes its centre, and `pad` adds a
-    border of colour `background` (transparent if the picture has alpha). Smaller pictures are
-    enlarged. With `keep_scale`, the picture is cropped or padded to the proportions of `size`, but
-    not resized, because the feature network resizes it later. Fully transparent pixels get the
-    hidden colour `background`.
+    If `fit` is "squash", the picture's proportions change. If it is "crop", the parts that do not
+    fit are cut off. If it is "pad", borders of colour `background` are added (transparent borders
+    if the picture has alpha). Smaller pictures are enlarged. With `keep_scale`, the picture is
+    cropped or padded to the proportions of `size`, but not resized, because the feature network
+    resizes it later. Fully transparent pixels get the colour `background`.
     """
     height, width = size
     if fit == "crop":

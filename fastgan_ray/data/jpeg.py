@@ -20,7 +20,7 @@ _FILLERS = tuple(bytes([pattern]) * 64 for pattern in (0x00, 0x55, 0xAA, 0x33, 0
 
 
 def lacks_end(data: bytes) -> bool:
-    """Return whether a JPEG lacks its end marker. The marker need not be at the very end."""
+    """Return whether a JPEG lacks its end marker. Other bytes may follow the marker."""
     return _inspect_end(data)[0]
 
 

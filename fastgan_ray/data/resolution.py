@@ -51,7 +51,7 @@ def share_unenlarged(
 
 
 def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:
-    """Return the most common proportions (a key of ASPECTS), and their fraction of the pictures.
+    """Return the most common proportions (a key of ASPECTS), and the fraction of such pictures.
 
     Each picture counts for the key that is nearest to its proportions. If no key has at least the
     fraction _COMMON of the pictures, return "1:1" and the fraction of pictures that count for it.

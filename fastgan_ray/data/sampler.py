@@ -39,7 +39,7 @@ class Sampler:
         return torch.cat(parts), flips
 
     def state(self) -> dict[str, Tensor]:
-        """Return a copy of the state that determines the next batches, including that of `rng`."""
+        """Return copies of the tensors that determine the next batches, and the state of `rng`."""
         return {
             "order": self._order.clone(),
             "position": torch.tensor(self._position),
@@ -49,7 +49,7 @@ class Sampler:
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue exactly from a result of `state()`.
 
-        Raises UserError if it is for another number of pictures or is damaged.
+        Raises UserError if `state` is for another number of pictures, or if it is damaged.
         """
         order, position = state["order"], int(state["position"])
         if len(order) != self.count:

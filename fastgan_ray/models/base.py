@@ -38,8 +38,8 @@ class AnyDiscriminator(nn.Module, ABC):
     The input of each head is the trunk's features. `projection` computes embeddings for the
     contrastive loss. `predictor` predicts the parameters of an augmentation for AugSelf-GAN.
     `mixdl_projection` computes embeddings for MixDL. Each of these is None if its task is off.
-    `instance_heads` computes embeddings for InsGen ("fake" and "real") or FakeCLR ("fake"). It has
-    a head for each of these kinds of pictures, and is empty without these tasks.
+    `instance_heads` computes embeddings for InsGen or FakeCLR. It has a head "fake" for generated
+    pictures, and for InsGen also a head "real". Without these tasks, it is empty.
     """
 
     blocks: nn.ModuleList
@@ -81,10 +81,10 @@ class AnyDiscriminator(nn.Module, ABC):
         """Compute logits (B, L), and reconstructions {name of the decoder: pictures}.
 
         `full` (B, C, H, W) and `small` (B, C, h, w) are the same pictures at two sizes, with values
-        in [-1, 1]; C is 1, 3 or 4, and (h, w) is `small_size(config)`. If `part` is None, nothing
-        is reconstructed. Otherwise, all decoders reconstruct; the decoder "part" reconstructs
-        `crop_part(full, part)`. `rng`, on the pictures' device, draws the dropout masks. If it is
-        None, there is no dropout.
+        in [-1, 1]. C is 1, 3 or 4, and (h, w) is `small_size(config)`. If `part` is None, nothing
+        is reconstructed. Otherwise, each enabled decoder reconstructs its pictures. The decoder
+        "part" reconstructs `crop_part(full, part)`. `rng`, on the pictures' device, draws the
+        dropout masks. If it is None, there is no dropout.
         """
 
     @abstractmethod
@@ -158,8 +158,8 @@ class AnyDiscriminator(nn.Module, ABC):
     def embed_instances(self, features: Tensor, kind: str) -> Tensor:
         """Return the embeddings (B, 128), of length 1, that InsGen and FakeCLR compare.
 
-        `features` are the trunk's features (B, K, h, w). `kind` of the pictures is "fake" or
-        "real".
+        `features` are the trunk's features (B, K, h, w) of the pictures. `kind` is "fake" for
+        generated pictures and "real" for real pictures.
         """
         with torch.autocast(features.device.type, enabled=False):
             return F.normalize(self.instance_heads[kind](at_least_float32(features)), dim=1)

@@ -50,7 +50,7 @@ class LayerFactory:
         return self._finish(layer)
 
     def conv_transpose(self, c_in: int, c_out: int, kernel: tuple[int, int]) -> nn.ConvTranspose2d:
-        """Return a transposed convolution, initialised and normalised as in `conv`."""
+        """Return a transposed convolution with weights N(0, .02), without biases."""
         layer = nn.ConvTranspose2d(c_in, c_out, kernel, bias=False, device="meta")
         return self._finish(layer)
 
@@ -126,7 +126,7 @@ class NoiseInjection(nn.Module):
         self.register_buffer("fixed", fixed_11HW, persistent=False)
 
     def forward(self, x_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Add a noise map that `rng` draws for each sample, or if `rng` is None, the fixed map."""
+        """Add the weighted noise map of each sample, drawn by `rng` (None: the fixed noise map)."""
         noise = self.fixed
         if rng is not None:
             shape = (self.group.size * x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
@@ -170,7 +170,7 @@ class UpBlock(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x_BCHW: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Compute (B, c_in, H, W) -> (B, c_out, 2H, 2W); `rng` draws the noise, if there is any."""
+        """Compute features: (B, c_in, H, W) -> (B, c_out, 2H, 2W); `rng` draws the noise."""
         for index, layer in enumerate(self.layers):
             x_BCHW = layer(x_BCHW, rng, double=index == 0)
         return x_BCHW
@@ -186,7 +186,8 @@ def compound_up(
 ) -> UpBlock:
     """Return an `UpBlock` with two gated 3x3 convolutions.
 
-    Noise maps of `noise_size` (H, W) are added to their outputs; None means no noise.
+    Noise maps of `noise_size` (H, W) are added to the outputs of the convolutions. If it is None,
+    there is no noise.
     """
     return UpBlock(
         *(
@@ -203,7 +204,8 @@ def compound_up(
 class SkipExcitation(nn.Module):
     """A skip-layer excitation (SLE), which multiplies the channels of a map by gates.
 
-    The map has `c_target` channels. The gates are computed from a smaller map, with `c_source`.
+    The map has `c_target` channels. The gates are computed from a smaller map, which has `c_source`
+    channels.
     """
 
     def __init__(self, make: LayerFactory, c_source: int, c_target: int) -> None:
@@ -250,7 +252,7 @@ class DownBlock(nn.Module):
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
+        """Compute features: (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
         mean: Tensor = (self.main(x_BCHW) + self.direct(x_BCHW)) / 2
         return mean
 

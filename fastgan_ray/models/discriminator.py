@@ -201,7 +201,10 @@ def discriminator_channels(config: ModelConfig) -> dict[int, int]:
 def _stem(
     make: LayerFactory, resolution: int, channels: dict[int, int], picture_channels: int
 ) -> nn.Sequential:
-    """Return D's first layers: from the full-size picture to features of at most 256 px."""
+    """Return the layers from the full-size picture to features of the first down block.
+
+    The features have a side of `resolution`, but at most 256 px.
+    """
     if resolution <= 256:
         first = make.conv(picture_channels, channels[2 * resolution], 3, padding=1)
     else:

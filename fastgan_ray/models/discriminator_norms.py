@@ -112,8 +112,8 @@ class Chain(nn.Module):
     def _share(self, control: ChainControl, like: Tensor) -> Tensor:
         """Return how much of each channel is normalised, from 0 (nothing) to 1.
 
-        The result is (B, C, 1, 1) and has only the values 0 and 1, drawn by `control.rng`. If this
-        is None, the result is the scalar p.
+        The result is (B, C, 1, 1) and has only the values 0 and 1, drawn by `control.rng`. If
+        `control.rng` is None, the result is the scalar p.
         """
         if control.rng is None:
             return control.p
@@ -130,7 +130,7 @@ class Shift(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Add its number to each channel; shape and dtype do not change."""
+        """Add the learnt numbers to the channels; shape and dtype do not change."""
         return x_BCHW + self.bias[:, None, None].to(x_BCHW.dtype)
 
 

@@ -53,9 +53,9 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
 
 
 class _Before(NamedTuple):
-    """What a block's output depends on besides its input and weights, before the first computation.
+    """A copy of the state on which a block's output depends, besides its input and weights.
 
-    This is needed to compute the block again with the same result.
+    It is taken before the first computation, so the second computation has the same result.
     """
 
     buffers: list[tuple[nn.Module, str, Tensor]]
@@ -108,7 +108,7 @@ class _Reentrant(AbstractContextManager[None]):
 
 @contextmanager
 def _as_before(before: _Before, rng: torch.Generator | None) -> Iterator[None]:
-    """Restore the state `before` within this context; afterwards, restore the present state.
+    """Use the state `before` within this context, and restore the later state at its end.
 
     `rng` is the random number generator of the noise, or None.
     """

@@ -98,10 +98,10 @@ class ProjectedDiscriminator(AnyDiscriminator):
         return torch.cat(logits, dim=1), {}
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
-        """Return lists of blocks; the blocks in a list halve maps of about the same size.
+        """List D's blocks from the picture to the logits; each block is a list of its modules.
 
-        The list of the largest maps is the first. Each small discriminator has at most one block in
-        each list.
+        The modules in a list halve maps of about the same size, one in each small discriminator
+        that has such maps.
         """
         count = self.config.d_blocks
         lists: list[list[nn.Module]] = [[] for _ in range(count)]

@@ -19,7 +19,10 @@ _SPECTRAL = {
 
 
 def generator_names(generator: Generator) -> dict[str, str]:
-    """Return {published name: our name} for every tensor of the generator, in published order."""
+    """Return {published name: our name} for every tensor of the generator.
+
+    The tensors are in the order of the published code.
+    """
     return _tensor_names(generator, _generator_modules(generator.config.resolution))
 
 
@@ -38,7 +41,7 @@ def parameter_names(generator: Generator) -> list[str]:
 
 
 def _generator_modules(resolution: int) -> Iterator[tuple[str, str]]:
-    """Yield (published name, our name) of each layer of the generator, in published order."""
+    """Yield (published name, our name) of each layer, in the order of the published generator."""
     yield "init.init.0", "stem.conv"
     yield "init.init.1", "stem.norm"
     for side in (8, 16, 32, 64, 128, 256):

@@ -159,7 +159,7 @@ class ResidualUp(nn.Module):
         self.skip = _conv(rng, c_in, c_out, 1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute (B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
+        """Compute features: (B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
         h_BCHW: Tensor = upsample_conv2x(functional.relu(self.norm1(x_BCHW)), self.conv1)
         h_BCHW = self.conv2(functional.relu(self.norm2(h_BCHW)))
         # A 1x1 convolution before the upsampling gives the same values as after it.
@@ -194,7 +194,7 @@ class ResidualDown(nn.Module):
         self.skip = _conv(rng, c_in, c_out, 1, spectral) if changes else nn.Identity()
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute (B, c_in, H, W) -> (B, c_out, H, W), or (B, c_out, H/2, W/2) if `halves`."""
+        """Compute features (B, c_out, H, W), or (B, c_out, H/2, W/2) if `halves`."""
         h_BCHW = x_BCHW if self.first else functional.relu(x_BCHW)
         h_BCHW = self.conv2(functional.relu(self.conv1(h_BCHW)))
         if self.halves:
@@ -210,9 +210,9 @@ def sngan_g_channels(config: ModelConfig) -> list[int]:
 
 
 def sngan_d_channels(config: ModelConfig) -> tuple[list[int], list[int]]:
-    """List the numbers of channels of D's blocks: first those that halve the map, then the others.
+    """Return two lists with the numbers of channels of D's blocks.
 
-    Returns two lists.
+    The first list is for the blocks that halve the map, and the second list for the other blocks.
     """
     halving, keeping = _D_MULTIPLIERS[config.resolution]
     return [times * config.ndf for times in halving], [times * config.ndf for times in keeping]

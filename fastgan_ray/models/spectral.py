@@ -83,7 +83,7 @@ class SpectralNorm(nn.Module):
         return u, v, value
 
     def _value(self, matrix: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the present u (rows,) and v (columns,), and the singular value u W v, a scalar."""
+        """Return the unchanged u (rows,) and v (columns,), and the singular value u W v."""
         return self._u, self._v, torch.dot(self._u, torch.mv(matrix, _last(self._v, shape)))
 
     def _matrix(self, weight: Tensor) -> tuple[Tensor, _Shape]:

@@ -145,7 +145,7 @@ def _iterate(plan: Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _look_up(plan: Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the present vectors u and v (P,), and the singular values (L,).
+    """Return the unchanged vectors u and v (P,), and the singular values (L,).
 
     The elements of each vector v are in the order of the weight's columns in memory.
     """

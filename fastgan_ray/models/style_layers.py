@@ -38,7 +38,7 @@ class LinearEqual(nn.Linear):
         self.scale, self.rate = rate / math.sqrt(c_in), rate
 
     def forward(self, x_BC: Tensor) -> Tensor:
-        """Compute (B, c_in) -> (B, c_out)."""
+        """Compute features: (B, c_in) -> (B, c_out)."""
         return functional.linear(x_BC, self.weight * self.scale, self.bias * self.rate)
 
 
@@ -67,7 +67,7 @@ class ConvEqual(nn.Conv2d):
         _initialise(self, rng)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute (B, c_in, H, W) -> (B, c_out, H, W), or (B, c_out, H/2, W/2) if `halves`."""
+        """Compute features (B, c_out, H, W), or (B, c_out, H/2, W/2) if `halves`."""
         weight, pad = self.weight * self.scale, self.kernel_size[0] // 2
         if not self.halves:
             return functional.conv2d(x_BCHW, weight, self.bias, padding=pad)
@@ -138,7 +138,7 @@ class Constant(nn.Module):
 
 
 def activated(x: Tensor) -> Tensor:
-    """Apply LeakyReLU with slope .2, and multiply by sqrt(2) to keep the size of the values."""
+    """Apply LeakyReLU with slope .2, and multiply by sqrt(2), so the mean square hardly changes."""
     return functional.leaky_relu(x, 0.2) * math.sqrt(2)
 
 

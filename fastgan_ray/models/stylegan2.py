@@ -244,7 +244,7 @@ class ResidualHalf(nn.Module):
         self.skip = ConvEqual(rng, c_in, c_out, 1, halves=True, bias=False)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
+        """Compute features: (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
         h_BCHW = activated(self.conv2(activated(self.conv1(x_BCHW))))
         sum_BCHW: Tensor = h_BCHW + self.skip(x_BCHW)
         return sum_BCHW / math.sqrt(2)

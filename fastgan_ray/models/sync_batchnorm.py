@@ -19,7 +19,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
     """
 
     def __init__(self, norm: nn.BatchNorm2d, group: Group) -> None:
-        """Create a replacement for the layer `norm` that shares its parameters and buffers."""
+        """Create a layer that replaces `norm` and uses the parameters and buffers of `norm`."""
         super().__init__(norm.num_features, norm.eps, norm.momentum, device="meta")
         self.group = group
         for name in ("weight", "bias"):
@@ -64,9 +64,10 @@ class SharedBatchNorm(nn.BatchNorm2d):
 def distribute(network: nn.Module, group: Group) -> None:
     """Change `network` so that each process of `group` can train it on its part of a batch.
 
-    The result is that of one process with the whole batch. Batch statistics are computed over all
-    processes. Random numbers are drawn for the whole batch, and each process uses those of its own
-    samples. The names and values in the state dict do not change.
+    The training then has the same result as with one process and the whole batch. Batch statistics
+    are computed over all processes. Each process draws the random numbers of the whole batch, and
+    uses the random numbers of its own samples. The names and values in the state dict do not
+    change.
     """
     if group.size == 1:
         return

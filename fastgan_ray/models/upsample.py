@@ -20,9 +20,9 @@ from fastgan_ray.models.kernels import kernels_for
 
 
 def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    """Double height and width (nearest neighbour), then apply `conv`: -> (B, c_out, 2H, 2W).
+    """Double the height and width of a map (nearest neighbour), then apply `conv`.
 
-    `conv` must be a 3x3 convolution with padding 1.
+    (B, c_in, H, W) -> (B, c_out, 2H, 2W). `conv` must be a 3x3 convolution with padding 1.
     """
     transposed_from = kernels_for(x_BCHW.device).transposed_from
     if transposed_from is None or x_BCHW.shape[-1] < transposed_from:
