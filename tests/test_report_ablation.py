@@ -170,14 +170,16 @@ def test_a_difference_smaller_than_the_evaluation_error_is_flagged():
         return [
             note
             for note in tables.notes(summary)
-            if ": doubtful: the evaluation error alone" in note
+            if ": doubtful, because the measured difference" in note
         ]
 
     assert notes(0.5) == []  # in percent of the values: 2.4 for "good", 1.2 for the others
     note, _ = notes(30.0)
     assert (
-        note.startswith("good: better: doubtful: the evaluation error alone")
-        and "6 pairs, and the measured difference is smaller (48.6 %)" in note
+        note.startswith(
+            "good: better: doubtful, because the measured difference of 48.6 % is smaller than "
+        )
+        and "which the evaluation error alone can cause in 6 pairs" in note
     )
 
 
@@ -186,7 +188,7 @@ def test_warnings_of_trainings_are_reported_by_arm():
     for number in (0, 6):
         warned[number]["rows"][-1]["warning"] = "Augmentation leaks: tilted."
     notes = tables.notes(summarise(SPEC, "t", warned, GFLOP))
-    text = "2 of 6 trainings have a warning. The first: Augmentation leaks: tilted."
+    text = "2 of 6 trainings have a warning. The first warning: Augmentation leaks: tilted."
     assert f"plain: {text}" in notes
 
 

@@ -59,7 +59,7 @@ def test_holm_textbook_example():
     # Four hypotheses; at 0.05 those with 0.005 and 0.01 are rejected, the other two are not.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == [] and holm([0.2]) == [0.2] and holm([0.9, 0.8]) == [1.0, 1.0]
-    with pytest.raises(ValueError, match="must lie in"):
+    with pytest.raises(ValueError, match="must be from 0 to 1"):
         holm([1.2])
 
 

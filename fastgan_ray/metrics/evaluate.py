@@ -117,8 +117,8 @@ def latents(config: EvalConfig, nz: int) -> Tensor:
 def with_other_latents(config: EvalConfig) -> EvalConfig:
     """Return `config` with another seed, i.e. with latents that full evaluations do not use.
 
-    The best checkpoint is chosen by the best of many noisy values, so this value is usually too
-    good. Therefore, a run measures its best checkpoint again with other latents.
+    The best checkpoint has the best of many noisy values, so this value is usually too good.
+    Therefore, a run measures its best checkpoint again with other latents.
     """
     return config.model_copy(update={"seed": (config.seed + OTHER_LATENTS) % 2**31})
 

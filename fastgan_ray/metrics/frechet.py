@@ -58,11 +58,11 @@ def frechet_distance_with_errors(
     random sample. Neither error includes the bias of the distance, which depends only on the
     numbers of pictures. Arguments and exceptions are as in `frechet_distance`.
 
-    Both errors are exact jackknife estimates: they use the distances without each single row. A
-    formula gives all these distances at once (see `_without_each`). In tests against the true
-    standard deviation over new draws, the errors were 0.9 to 1.2 times as large. These tests had d
-    from 64 to 1280 and 6 to 1,000 rows. If the two sets have the same distribution, the second
-    error is an upper bound, up to 2.2 times the true value.
+    Both errors are exact jackknife estimates, from the distances with one row left out at a time. A
+    formula gives all these distances at once (see `_without_each`). In tests with d from 64 to 1280
+    and 6 to 1,000 rows, the errors were 0.9 to 1.2 times the true standard deviation over new
+    draws. If the two sets have the same distribution, the second error is an upper bound, up to 2.2
+    times the true value.
     """
     real, fake, scale = _scaled(real_features, fake_features)
     values, left, right = _singular(real.rows, fake.rows)
@@ -81,7 +81,7 @@ class _Set(NamedTuple):
 
 
 def _scaled(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[_Set, _Set, float]:
-    """Scale and centre both sets; return the two centred sets and the number that divided them.
+    """Scale and centre both sets; return the two sets and the number by which they were divided.
 
     Very large or very small features are divided by the largest absolute value of both sets, so
     that no later value overflows or underflows. Other features are divided by 1.
@@ -218,9 +218,9 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
 
 
 def _norm_of_each(values: Array, vectors: Array) -> Array:
-    """Return the decrease (n,) of the nuclear norm of M when each row x is left out.
+    """Return the decreases (n,) of the nuclear norm of M with one row left out at a time.
 
-    M, x, `values` and `vectors` are as in `_without_each`.
+    M, `values` and `vectors` are as in `_without_each`.
     """
     n, largest = len(vectors), float(values.max())
     if largest == 0:
@@ -234,8 +234,9 @@ def _norm_of_each(values: Array, vectors: Array) -> Array:
 
 
 def _jackknife(values: Array) -> float:
-    """Return the jackknife variance of a statistic from its values (n,), each without one row.
+    """Return the jackknife variance of a statistic.
 
-    The variance is (n - 1) / n times the sum of (value - mean of the values)^2.
+    `values` (n,) has the values of the statistic with one row left out at a time. The variance is
+    (n - 1) / n times the sum of (value - mean of the values)^2.
     """
     return (len(values) - 1) * float(np.var(values))

@@ -94,5 +94,8 @@ def _parts(rows: Array, rng: np.random.Generator) -> list[Array]:
 
 
 def _jackknife(values: list[float]) -> float:
-    """Return the jackknife variance of a metric from its values without each group of rows."""
+    """Return the jackknife variance of a metric.
+
+    `values` has the values of the metric with one group of rows left out at a time.
+    """
     return (len(values) - 1) * float(np.var(values))

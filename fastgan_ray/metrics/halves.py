@@ -20,7 +20,8 @@ _CLEARLY = 2.0  # standard deviations
 class Halves(NamedTuple):
     """Frechet distance (fd) and kernel distance (kd) between two random halves of a set.
 
-    Each distance is a mean over several splits of the set; `_sd` is its standard deviation.
+    Each distance is a mean over several splits of the set. Names that end in `_sd` are the standard
+    deviations over splits.
     """
 
     half: int  # pictures in each half

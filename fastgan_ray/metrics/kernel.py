@@ -74,7 +74,7 @@ class _Means:
 
 
 def _within(x: Array, unit: float) -> _Means:
-    """Compute the means of the kernel values between each two different rows of `x`.
+    """Compute the means of the kernel values between all pairs of different rows of `x`.
 
     Kernel values are divided by unit^3, so that they do not overflow.
     """

@@ -44,10 +44,11 @@ class Neighbours(NamedTuple):
 
 
 class NearestTraining(NamedTuple):
-    """The distance (m,) of each fake to its nearest training picture, and the indices (m,).
+    """The nearest training picture of each fake.
 
-    `indices` has the index of this training picture. `reference` (n,) has, for each training
-    picture, the distance to the nearest other training picture.
+    `indices` (m,) has the index of this training picture, and `distances` (m,) the distance to it.
+    `reference` (n,) has, for each training picture, the distance to the nearest other training
+    picture.
     """
 
     distances: Array
@@ -100,7 +101,7 @@ def memorisation(nearest: NearestTraining) -> dict[str, float]:
 
 
 def closest_pairs(nearest: NearestTraining, count: int = 16) -> list[Pair]:
-    """Return the pairs of a fake and its nearest training picture with the smallest distances.
+    """Return the fakes that are nearest to a training picture, each with this training picture.
 
     The result has at most `count` pairs, the nearest first.
     """

@@ -43,7 +43,7 @@ class Reference(NamedTuple):
     `features` (n, d) are the features of the pictures. `mirrored` (n, d) are the features of their
     mirror images, or None if the run does not need them. If the metrics compare with held-out
     pictures, `training` has the features of the training pictures. Otherwise `training` is None,
-    because the real pictures are also the training pictures.
+    because the real pictures contain the training pictures.
     """
 
     features: Features

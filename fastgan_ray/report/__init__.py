@@ -1,1 +1,1 @@
-"""Results for human readers: tables, charts and report.html. Does not import Ray."""
+"""Show results to users: tables, charts and HTML pages. This package does not import Ray."""

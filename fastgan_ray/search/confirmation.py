@@ -1,4 +1,4 @@
-"""Plan the confirmation of a search, which trains the best trials again with new seeds.
+"""Plan the confirmation of a search: train the best trials again with new seeds.
 
 The best value of a search is partly luck: the same trial with another seed usually has a worse
 value (the winner's curse). So the verdict on a search uses new seeds. A confirmation is an
@@ -152,7 +152,7 @@ def best_trials(count: int) -> str:
 
 
 def arm_name(trial_id: str) -> str:
-    """Return the name of the arm that trains the trial `trial_id` again."""
+    """Return the name of the arm that trains a trial again, e.g. "trial 00003"."""
     return f"trial {trial_id}"
 
 

@@ -1,7 +1,8 @@
 """Compare the arms of an ablation on each of several data sets, and over all data sets.
 
 Absolute differences on different data sets cannot be averaged: a data set with values near 150
-would outweigh one with values near 10. So differences are changes in percent of the baseline.
+would outweigh a data set with values near 10. So differences are changes in percent of the
+baseline.
 
 Three seeds on one data set are not three data sets. So in the comparison over all data sets, the
 data set is a random effect: each data set counts once, with the mean change over its seeds, and

@@ -33,10 +33,11 @@ _KEYS = {"low": "min", "high": "max"}  # fields of a parameter, and its keys in 
 
 
 def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> list[str]:
-    """Return a text (see `changes`) for each change because of which a search cannot be resumed.
+    """Return a text (see `changes`) for each change that makes it impossible to resume a search.
 
-    `before` and `now` are the search as it started and as it would be resumed. `same_pictures` is
-    True if the caller has found that the pictures are equal. In this case, their path may change.
+    `before` is the search as it started, `now` the search as it would be resumed. `same_pictures`
+    is True if the caller has found that the pictures are equal. In this case, their path may
+    change.
     """
     texts = changes(_search_settings(before), _search_settings(now))
     if now.budget and not before.budget:  # without a budget, the search did not count its use
@@ -47,9 +48,9 @@ def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> 
 
 
 def ablation_changes(before: AblationSpec, now: AblationSpec, same_pictures: bool) -> list[str]:
-    """Return a text (see `changes`) for each change because of which an ablation cannot be resumed.
+    """Return a text (see `changes`) for each change that makes it impossible to resume an ablation.
 
-    The arguments are as in `search_changes`. New seeds may follow the old seeds.
+    The arguments are as in `search_changes`. New seeds may be added after the old seeds.
     """
     texts = changes(_ablation_settings(before), _ablation_settings(now))
     if now.seeds[: len(before.seeds)] != before.seeds:

@@ -89,7 +89,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     one false rejection is at most alpha. Raise ValueError unless every p-value is in 0..1.
     """
     if any(not 0 <= p <= 1 for p in p_values):
-        raise ValueError(f"p-values must lie in 0..1 (got {list(p_values)})")
+        raise ValueError(f"p-values must be from 0 to 1 (got {list(p_values)})")
     corrected = [0.0] * len(p_values)
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):

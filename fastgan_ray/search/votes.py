@@ -36,8 +36,9 @@ class Vote(NamedTuple):
 class Strengths(NamedTuple):
     """The strengths (n,) of n items, and the covariance (n, n) of their errors.
 
-    If the strengths of two items differ by d, the stronger item is preferred with the probability 1
-    / (1 + exp(-d)).
+    If the strengths of two items differ by d, the probability that a voter prefers the stronger
+    item is
+    1 / (1 + exp(-d)).
     """
 
     values: Array

@@ -36,7 +36,8 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
 
     The trials with the most kimg come first; trials with equal kimg are sorted by value, best
     first. Raise UserError if `run` is not the folder of a search, or if the new search is a grid.
-    Also raise UserError if no trial has a value and a point with parameters of the new search.
+    Also raise UserError if no trial has both a metric value and a parameter value that is possible
+    in the new search.
     """
     path = run / "summary.json"
     if not path.is_file():

@@ -39,7 +39,7 @@ class Extractor:
 
     @property
     def resize(self) -> str:
-        """Return the name of the method that resizes pictures, for the protocol."""
+        """Return the name of the method that resizes pictures, e.g. "bicubic-antialiased-299"."""
         first = "" if self.picture_px is None else f"{self.picture_px}-then-"
         return f"bicubic-antialiased-{first}{self.size}"
 

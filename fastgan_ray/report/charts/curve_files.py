@@ -84,7 +84,7 @@ def _label(
     figure.supylabel(f"{metric} ({goal} is better)", fontsize=11)
     figure.supxlabel("thousands of real images shown (kimg)", fontsize=11)
     seeds = counted(len(summary["seeds"]), "seed")
-    title = f"{summary['name']}\nline: mean of {seeds}\nband: lowest to highest"
+    title = f"{summary['name']}\nline: mean of {seeds}\nband: lowest to highest value"
     legend = figure.legend(handles=handles, loc="outside right upper", title=title)
     legend.set_alignment("left")
 

@@ -75,6 +75,6 @@ def _arm_mark(x: Axis, y: Axis, number: int, arm: str, curve: Sequence[Point]) -
         "band": f"{svg_path(line(curve, 'low') + line(curve, 'high')[::-1])}Z",
         "dots": mean,
         "end": mean[-1],
-        "text": f"{arm}: mean {last['mean']:.4g} of {counted(last['seeds'], 'seed')} at "
-        f"{last['kimg']:g} kimg, from {last['low']:.4g} to {last['high']:.4g}",
+        "text": f"{arm}: mean {last['mean']:.4g} over {counted(last['seeds'], 'seed')} at "
+        f"{last['kimg']:g} kimg (lowest {last['low']:.4g}, highest {last['high']:.4g})",
     }

@@ -65,7 +65,7 @@ def _pareto_front(
 ) -> list[str]:
     """Return the ids of the finished trials on the Pareto front of size and metric.
 
-    The trial with the smallest size is first.
+    The ids are sorted by size, smallest first.
     """
     finished = {
         name: (sizes[name], trial["value"])

@@ -36,7 +36,7 @@ def slices(run: Run) -> list[dict[str, Any]]:
 
 
 def note(trials: Sequence[Trial], without: int) -> str:
-    """Return a text: how many trials a slice chart shows, and whether they are enough.
+    """Return a text: how many trials a slice chart shows, and whether these allow a conclusion.
 
     `trials` are the trials in the chart. `without` is the number of trials that have no value of
     the parameter.

@@ -1,1 +1,1 @@
-"""Results of searches and ablations as plain data, read from their folders."""
+"""Read the results of searches, ablations and trainings from their folders, as plain data."""

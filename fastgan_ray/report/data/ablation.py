@@ -174,9 +174,9 @@ def _flat(
         noise = ERRORS_APART * error * math.sqrt(2 / (difference["pairs"] * seeds))
         if abs(difference["mean"]) < noise:
             fields["note"] = (
-                f"doubtful: the evaluation error alone can cause a difference of {noise:.2g}{unit} "
-                f"in {difference['pairs'] * seeds} pairs, and the measured difference is smaller "
-                f"({abs(difference['mean']):.3g}{unit}); add seeds or raise eval.num_fakes"
+                f"doubtful, because the measured difference of {abs(difference['mean']):.3g}{unit} "
+                f"is smaller than {noise:.2g}{unit}, which the evaluation error alone can cause in "
+                f"{difference['pairs'] * seeds} pairs; add seeds or raise eval.num_fakes"
             )
     return difference | fields
 

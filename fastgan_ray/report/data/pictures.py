@@ -116,7 +116,10 @@ def _compare(source: Source, config: DataConfig, track: Track) -> Facts:
 
 
 def _sizes(found: Survey) -> Facts:
-    """Return the smallest and largest picture, the median shorter side, and counts by size."""
+    """Return the smallest and the largest picture, the median shorter side, and counts by size.
+
+    The size of a picture is its shorter side.
+    """
     pictures = sorted(found.pictures, key=_short_side)
     sides = [_short_side(picture) for picture in pictures]
     bounds = (0, 32, 64, 128, 256, 512, 1024)

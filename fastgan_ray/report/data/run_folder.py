@@ -46,8 +46,8 @@ def read_run(folder: Path) -> Run:
     kind = next((kind for kind in ACCOUNTS if (folder / f"{kind}.yaml").is_file()), None)
     if kind is None:
         raise UserError(
-            f"{folder}: not the folder of a search, an ablation or a training (it has no "
-            "search.yaml, no ablation.yaml, and no config.yaml with metrics.jsonl); name a folder "
+            f"{folder}: is not the folder of a search, an ablation or a training. It must have "
+            "search.yaml, or ablation.yaml, or both config.yaml and metrics.jsonl. Name a folder "
             "under runs/"
         )
     account = _read_json(folder / ACCOUNTS[kind])

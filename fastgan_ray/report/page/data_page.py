@@ -108,7 +108,7 @@ def overview(facts: Facts) -> list[tuple[str, str]]:
 
 
 def metric_sentences(facts: Facts) -> list[str]:
-    """Return sentences: which differences in a metric can be chance with so few pictures?"""
+    """Return sentences about the differences in a metric that can be chance with few pictures."""
     if "compared" not in facts:
         return []
     halves = facts["compared"]["halves"]
@@ -145,7 +145,10 @@ def _bars(ranges: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _near(compared: Facts | None, source: Source | None) -> dict[str, Any]:
-    """Return {"count", "pairs"}: the number of near duplicates, and thumbnails of the nearest."""
+    """Return {"count", "pairs"}: the number of near duplicates, and thumbnails of some pairs.
+
+    "pairs" has the MOST_PAIRS nearest pairs.
+    """
     if compared is None or source is None:
         return {"count": 0, "pairs": []}
     pairs = [

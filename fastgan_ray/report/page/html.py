@@ -1,4 +1,4 @@
-"""report.html: a run's results as one self-contained file."""
+"""Render report.html, which shows a run's results in one self-contained file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from fastgan_ray.report.tables.pareto import front_table
 def page(run: Run, importance: Mapping[str, Any] | None, now: datetime) -> str:
     """Return the HTML of a run's report. All text from the run is escaped.
 
-    `importance` is {"evaluator", "trials", "values": {parameter: share}, "note"}. It is None for a
-    run without an Optuna study.
+    `run` is the result of `read_run`. `importance` is {"evaluator", "trials", "values": {parameter:
+    share}, "note"}, or None for a run without an Optuna study. `now` is shown as the time at which
+    the report was written.
     """
     written = now.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     content = {**view(run, importance), "written": written}
@@ -30,7 +31,10 @@ def page(run: Run, importance: Mapping[str, Any] | None, now: datetime) -> str:
 
 
 def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the content of the page as plain data."""
+    """Return the variables of the template of report.html, as plain data.
+
+    The arguments are as in `page`.
+    """
     metric = curve_metric(run["trials"], run["metric"]["name"])
     searched = run["kind"] == "search"
     tradeoffs = [size_tradeoff_chart(run, size) for size in SIZES]

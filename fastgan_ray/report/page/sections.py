@@ -180,7 +180,7 @@ def importance(values: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return {"note", "bars"}: a bar for the importance of each parameter.
 
     A bar is {"name", "share" (as text, in %), "width" (in % of the longest bar)}. `values` is the
-    argument `importance` of `report.page`.
+    argument `importance` of `page.html.page`.
     """
     if values is None:
         return {"note": "There is no Optuna study to compute importances from.", "bars": []}

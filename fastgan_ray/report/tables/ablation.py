@@ -169,7 +169,7 @@ def notes(summary: dict[str, Any]) -> list[str]:
             has = "has" if len(warnings) == 1 else "have"
             trainings = f"{len(warnings)} of {counted(len(of_arm), 'training')}"
             sentences.append(
-                f"{arm['name']}: {trainings} {has} a warning. The first: {warnings[0]}"
+                f"{arm['name']}: {trainings} {has} a warning. The first warning: {warnings[0]}"
             )
     if unfinished := sum(trial["state"] == "unfinished" for trial in trials):
         has = "has" if unfinished == 1 else "have"

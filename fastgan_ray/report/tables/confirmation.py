@@ -60,7 +60,7 @@ def on_terminal(confirmation: Mapping[str, Any]) -> rich.table.Table:
 
 
 def explanation(confirmation: Mapping[str, Any]) -> str:
-    """Return sentences that explain the table."""
+    """Return sentences that explain the table of the confirmation."""
     confidence = confirmation["confidence"]
     seeds = ", ".join(map(str, confirmation["seeds"]))
     return EXPLANATION.format(seeds=seeds, confidence=confidence, level=1 - confidence)

@@ -14,7 +14,7 @@ from fastgan_ray.report.text import p_value
 from fastgan_ray.search.votes import CONFIDENCE, Share
 
 EXPLANATION = (
-    "Votes won are all votes for a generator, also those against the training pictures. An "
+    "Votes won are all votes for a generator, including votes against the training pictures. An "
     "undecided vote counts as half a vote for each side. The strength (Bradley-Terry) also depends "
     "on the strength of the opponents. If two strengths differ by 1, the stronger generator wins "
     "73% of the votes between the two; if they differ by 2, it wins 88%. The mean strength of the "
@@ -82,12 +82,12 @@ def _agreement(metric: str, share: Share) -> str:
     low, high = share.interval()
     agreement = (
         f"{metric} agrees with {share.won} of {_count(share.of, 'vote')} between generators "
-        f"({share.won / share.of:.0%}, interval {low:.0%} to {high:.0%})"
+        f"({share.won / share.of:.0%}, confidence interval {low:.0%} to {high:.0%})"
     )
     if low > 0.5:
         return f"{agreement}, so it ranks the generators as the voters do."
     if high < 0.5:
-        return f"{agreement}, so it ranks the generators in the opposite order to the voters."
+        return f"{agreement}, so it ranks the generators in the opposite order."
     return f"{agreement}. This agreement can be chance."
 
 
@@ -100,7 +100,7 @@ def _about(voter: Voter) -> list[str]:
     p = control.chance()
     text = (
         f"Control: {voter_name} preferred the training pictures in {control.won} of "
-        f"{_count(control.of, 'pair')} with generated ones"
+        f"{_count(control.of, 'pair')} with generated pictures"
     )
     if p < LEVEL:
         texts = [

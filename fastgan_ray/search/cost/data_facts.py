@@ -63,7 +63,10 @@ def data_facts(
 
 
 def _missing_data(path: str | None, needs_data: bool) -> str:
-    """Return how to provide pictures that are missing; "" if they exist or must already exist."""
+    """Return a text that says how to provide the missing pictures of a data set.
+
+    The result is "" if the pictures exist, or if `needs_data` is True and their path is wrong.
+    """
     if path is None:
         return "not set: add --data FOLDER when you start the run"
     rows = {row["name"]: row for row in catalog()}

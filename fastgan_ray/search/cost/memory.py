@@ -108,7 +108,7 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
 
 
 def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
-    """Estimate the memory, in GB, of the loss that compares the decoders' pictures with real ones.
+    """Estimate the memory, in GB, of the reconstruction loss on the pictures of D's decoders.
 
     LPIPS compares `pictures` pictures at a time. It frees its memory after each of D's decoders, so
     only one decoder counts. EfficientNet-Lite0 keeps the features of all pictures and decoders

@@ -1,4 +1,4 @@
-"""Collect facts about a file for `check` and `--dry-run`: what would the run do, and at what cost?
+"""Collect the facts about a file that `check` and `--dry-run` show: the plan of a run and its cost.
 
 All facts are JSON values.
 """
@@ -229,9 +229,9 @@ def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str
 
 
 def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
-    """Return {device: [least, most]}: the least and most memory, in GB, that a training takes.
+    """Return {device: [smallest, largest]}: the range of the estimated memory, in GB.
 
-    The devices are "gpu" and "cpu".
+    The devices are "gpu" and "cpu". There is an estimate for the training of each configuration.
     """
     estimates = {"gpu": gpu_gb_of, "cpu": host_gb_of}
     needs = {device: [gb_of(config) for config in configs] for device, gb_of in estimates.items()}
