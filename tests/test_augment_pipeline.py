@@ -132,7 +132,7 @@ def test_more_strength_moves_pictures_further():
 def test_an_unknown_or_repeated_operation_and_a_start_above_the_bound_are_refused():
     with pytest.raises(ValueError, match=r"separated by commas; unknown: blur\."):
         AugmentConfig(policy="bgc,blur")
-    with pytest.raises(ValueError, match="each operation once"):
+    with pytest.raises(ValueError, match="must not name an operation twice"):
         AugmentConfig(policy="bgc,color,bgc")
     with pytest.raises(ValueError, match=r"ada_p must be at most ada_max_p \(got ada_p 0\.9, "):
         AugmentConfig(ada_p=0.9)

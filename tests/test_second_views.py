@@ -180,7 +180,7 @@ class TestConsistency:
 
     def test_bcr_needs_an_augmentation(self):
         for policy in ("", "apa"):
-            with pytest.raises(ValueError, match=r"must be 0 unless augment\.policy has"):
+            with pytest.raises(ValueError, match=r"must be 0 if augment\.policy has no operation"):
                 tiny.config(**{"augment.policy": policy, "train.bcr_real_weight": 1.0})
 
 
