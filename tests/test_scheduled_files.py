@@ -26,7 +26,7 @@ from fastgan_ray.search.file.spec import run_config, start_point
 from fastgan_ray.search.space import grid
 from fastgan_ray.train.resume import require_same_training
 from fastgan_ray.tune.driver.parameters_text import parameters
-from fastgan_ray.tune.suggest.samplers import encode
+from fastgan_ray.tune.suggest.parameters import encode
 from fastgan_ray.tune.trial.timing import cost_class
 from fastgan_ray.tune.trial.training import changed_settings
 from fastgan_ray.tune.wandb.trial_run import config_of, title_of

@@ -13,11 +13,11 @@ Method = Literal["grid", "random", "bayes"]
 # The samplers of each method; the first one is the default. docs/search.md lists the samplers that
 # learn from trials that were stopped early, and those that take only one metric.
 SAMPLERS: dict[Method, tuple[str, ...]] = {
-    "bayes": ("tpe", "gp", "cmaes", "nsga2", "nsga3"),
+    "bayes": ("tpe", "curves", "gp", "cmaes", "nsga2", "nsga3"),
     "random": ("random", "qmc"),
     "grid": (),
 }
-SINGLE = ("cmaes",)  # samplers that take only one metric
+SINGLE = ("cmaes", "curves")  # samplers that take only one metric
 
 
 def _read_sampler(value: object, info: ValidationInfo) -> str:

@@ -17,16 +17,13 @@ from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.space import SearchSpace, assign
 from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.suggest.compat import open_journal, running_trial, unlock_journal
-from fastgan_ray.tune.suggest.samplers import encode, frozen_prior, suggest
-
-# Outcomes that the trial's configuration caused: a sampler must avoid similar configurations.
-INFEASIBLE = ("diverged", "out_of_memory")
+from fastgan_ray.tune.suggest.parameters import INFEASIBLE, distribution, encode, suggest
 
 
 def open_study(
@@ -48,6 +45,25 @@ def open_study(
         for prior in priors:
             study.add_trial(frozen_prior(prior, spec))
     return study
+
+
+def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
+    """Convert `prior`, a trial of another search, to a trial of this search's Optuna study.
+
+    In the study, the trial is PRUNED after one training picture. Its value is its rank in the other
+    search, with a minus sign if this search maximizes its metric. It has no value if this search
+    has several metrics. TPE ranks pruned trials below finished trials, first by training length,
+    then by value. So the priors guide TPE only until this search has results itself.
+    """
+    sign = -1 if spec.metric.goal == "maximize" else 1
+    parameters = [parameter for parameter in spec.space if parameter.name in prior.point]
+    return create_trial(
+        state=TrialState.PRUNED,
+        params={p.name: encode(p, prior.point[p.name]) for p in parameters},
+        distributions={p.name: distribution(p) for p in parameters},
+        intermediate_values={} if spec.costs else {1: sign * float(prior.rank)},
+        user_attrs={"prior": prior.trial_id},
+    )
 
 
 def ask(

@@ -1,0 +1,97 @@
+"""Choose the next point of a search by the Gaussian process of learning curves."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
+from fastgan_ray.search.curves.features import encode
+from fastgan_ray.search.curves.kernel import Hyperparameters
+from fastgan_ray.search.curves.posterior import Posterior, fit, prior
+from fastgan_ray.search.curves.trials import Trial, rows_of, with_expected
+from fastgan_ray.search.space import Parameter, SearchSpace, assign, sample
+
+Point = dict[str, Any]
+
+RANDOM_CANDIDATES = 200
+BEST_POINTS = 3  # so many points with the best expected values are changed a little
+CHANGES = 25  # for each of them
+STEP = 0.15  # standard deviation of a change, as a share of a parameter's range
+CHANGED_NUMBERS = 0.5  # share of the numbers that change
+CHANGED_CHOICES = 1.5  # listed parameters that change, on average
+
+
+def fitted(
+    space: SearchSpace,
+    trials: Sequence[Trial],
+    total_kimg: float,
+    start: Hyperparameters | None = None,
+) -> Posterior:
+    """Return the process that is fitted to all evaluations of the trials; at least one is needed.
+
+    `start` are the hyperparameters of an earlier fit, from which this one is found sooner.
+    """
+    points = encode(space, [trial.point for trial in trials])
+    rows = rows_of(trials, total_kimg)
+    return Posterior(fit(points, rows, prior(len(space)), start), points, rows)
+
+
+def next_point(
+    space: SearchSpace, trials: Sequence[Trial], posterior: Posterior, rng: random.Random
+) -> Point:
+    """Return the point that is worth most to train completely.
+
+    Running trials count as if they had already ended with the value that is expected of them.
+    """
+    posterior = _with_running(posterior, trials)
+    tried = [trial.point for trial in trials if not trial.is_infeasible]
+    best_first = np.argsort(posterior.at_end(encode(space, tried))[0])
+    candidates = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
+    for index in best_first[:BEST_POINTS]:
+        candidates += [changed(space, tried[index], rng) for _ in range(CHANGES)]
+    count = len(candidates)
+    actions = Actions(len(tried) + np.arange(count), np.full(count, -1), np.zeros(count))
+    encoded = encode(space, [*tried, *candidates])
+    gains = knowledge_gradient(posterior, encoded, len(tried), actions, 0.0)
+    return candidates[int(np.argmax(gains))]
+
+
+def _with_running(posterior: Posterior, trials: Sequence[Trial]) -> Posterior:
+    running = np.array([i for i, trial in enumerate(trials) if trial.is_running], dtype=int)
+    if not len(running):
+        return posterior
+    points = [columns[running] for columns in posterior.points]
+    cross = posterior.cross(points, np.zeros(len(running)), running)
+    expected = posterior.mean + cross @ posterior.solved
+    rows = with_expected(posterior.rows, running, expected)
+    return Posterior(posterior.hyper, posterior.points, rows)
+
+
+def changed(space: SearchSpace, point: Mapping[str, Any], rng: random.Random) -> Point:
+    """Return a point near `point`: some of its numbers are shifted, some choices are new."""
+    share = CHANGED_CHOICES / len(space)
+
+    def value(parameter: Parameter) -> Any:  # noqa: ANN401 - any setting
+        if parameter.name not in point:
+            return parameter.sample(rng)
+        old = point[parameter.name]
+        if parameter.values:
+            return parameter.sample(rng) if rng.random() < share else old
+        return _shifted(parameter, old, rng) if rng.random() < CHANGED_NUMBERS else old
+
+    return assign(space, value)
+
+
+def _shifted(parameter: Parameter, value: float, rng: random.Random) -> float:
+    low, high = parameter.low, parameter.high
+    if high <= low:
+        return value
+    if parameter.log:
+        shift = rng.gauss(0, STEP) * math.log(high / low)
+        return parameter.snap(min(max(value * math.exp(shift), low), high))
+    return parameter.snap(min(max(value + rng.gauss(0, STEP) * (high - low), low), high))

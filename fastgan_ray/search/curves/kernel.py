@@ -1,0 +1,148 @@
+"""The covariance of learning curves, and its gradient with respect to its hyperparameters.
+
+The value of a trial with point x at log-time t = log(kimg / total kimg) is the sum of
+
+- the mean curve of all points, m(t): a constant plus a smooth function of t;
+- the effect of the point, f(x, t): it changes slowly with t, so that early values say something
+  about later values, but not everything;
+- the luck of the trial, l(t): two trainings of the same point differ, even at their end;
+- the error of the evaluation, with a known variance, plus an unknown constant variance (nugget).
+
+Each part is a Gaussian process. The covariance of f over points is a sum over parameters and over
+pairs of parameters (Duvenaud et al. 2011, "Additive Gaussian Processes"):
+
+    sum_p z_p + pair^2 * sum_{p<q} z_p z_q / sum_p relevance_p^2,
+
+where z_p is relevance_p^2 times the Matern-5/2 kernel of the distance in parameter p. A search has
+few trials; with a sum, what a parameter does by itself is learned from all of them. Over time, the
+covariance of f is an exponential kernel (an Ornstein-Uhlenbeck process).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# The hyperparameters after the relevances of the parameters; all are positive.
+SHARED = (
+    "pair",  # strength of pairs of parameters, relative to single parameters
+    "length",  # distance (of 1 = the whole range) at which points become dissimilar
+    "effect_time",  # difference in log-time at which the effect of a point has changed
+    "mean",  # standard deviation of the mean curve's constant
+    "mean_change",  # standard deviation of the mean curve's smooth function
+    "mean_time",  # log-time over which the mean curve changes
+    "luck",  # standard deviation of the constant part of a trial's luck
+    "luck_change",  # standard deviation of the part of a trial's luck that changes
+    "luck_time",  # log-time over which it changes
+    "nugget",  # standard deviation of the error that the evaluation does not know
+)
+
+
+class Hyperparameters(NamedTuple):
+    """The logarithms of the hyperparameters, as one vector: relevances first, then `SHARED`."""
+
+    logs: Array
+
+    def relevances(self) -> Array:
+        """Return the relevance of each parameter: the standard deviation of its effect."""
+        return np.exp(self.logs[: -len(SHARED)])
+
+    def __getattr__(self, name: str) -> float:
+        return float(np.exp(self.logs[len(self.logs) - len(SHARED) + SHARED.index(name)]))
+
+
+def squared_distances(first: Sequence[Array], second: Sequence[Array]) -> Array:
+    """Return squared distances (parameters, points of `first`, points of `second`)."""
+    return np.array(
+        [((a[:, None] - b[None]) ** 2).sum(axis=-1) for a, b in zip(first, second, strict=True)]
+    )
+
+
+class PointKernel(NamedTuple):
+    """The covariance of the effects of points, and what its gradient needs."""
+
+    value: Array  # (points, points)
+    parts: Array  # z_p, (parameters, points, points)
+    total: Array  # sum of the parts
+    pairs: Array  # sum_{p<q} z_p z_q / sum relevance^2
+
+
+def point_kernel(hyper: Hyperparameters, squared: Array) -> PointKernel:
+    """Return the covariance of the effects of points whose squared distances are given."""
+    relevance = hyper.relevances()
+    scaled = np.sqrt(5 * squared) / hyper.length
+    parts = relevance[:, None, None] ** 2 * (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
+    total = parts.sum(axis=0)
+    pairs = (total**2 - (parts**2).sum(axis=0)) / (2 * (relevance**2).sum())
+    return PointKernel(total + hyper.pair**2 * pairs, parts, total, pairs)
+
+
+def point_variance(hyper: Hyperparameters) -> float:
+    """Return the variance of the effect of any point."""
+    squares = hyper.relevances() ** 2
+    total = squares.sum()
+    return float(total + hyper.pair**2 * (total**2 - (squares**2).sum()) / (2 * total))
+
+
+def exponential(time: float, gaps: Array) -> Array:
+    """Return exp(-gap / time)."""
+    return np.exp(-gaps / time)
+
+
+def mean_covariance(hyper: Hyperparameters, gaps: Array) -> Array:
+    """Return the covariance of the mean curve at two log-times with these gaps."""
+    return hyper.mean**2 + hyper.mean_change**2 * np.exp(-0.5 * (gaps / hyper.mean_time) ** 2)
+
+
+def luck_covariance(hyper: Hyperparameters, gaps: Array) -> Array:
+    """Return the covariance of the luck of one trial at two log-times with these gaps."""
+    return hyper.luck**2 + hyper.luck_change**2 * exponential(hyper.luck_time, gaps)
+
+
+def gradient(
+    hyper: Hyperparameters, weights: Array, squared: Array, trial: NDArray[np.int64], time: Array
+) -> Array:
+    """Return the gradient of sum(weights * covariance) by the logarithms of the hyperparameters.
+
+    `weights` is (rows, rows); `squared` has the distances of the trials' points; `trial` and `time`
+    have the trial's index and the log-time of each row.
+    """
+    gaps = np.abs(time[:, None] - time[None])
+    points = point_kernel(hyper, squared)
+    relevance = hyper.relevances()
+    by_effect = exponential(hyper.effect_time, gaps)
+    count = squared.shape[1]
+    member = np.zeros((count, len(trial)))
+    member[trial, np.arange(len(trial))] = 1
+    on_points = member @ (weights * by_effect) @ member.T  # (trials, trials)
+    pair, total = hyper.pair**2, (relevance**2).sum()
+    by_part = 1 + pair * (points.total[None] - points.parts) / total  # d value / d z_p
+    weighted = on_points[None] * by_part
+    relevances = 2 * (weighted * points.parts).sum(axis=(1, 2)) - (
+        2 * relevance**2 * pair / total * (on_points * points.pairs).sum()
+    )
+    scaled = np.sqrt(5 * squared) / hyper.length
+    by_length = relevance[:, None, None] ** 2 * scaled**2 / 3 * (1 + scaled) * np.exp(-scaled)
+    expanded = points.value[np.ix_(trial, trial)]
+    smooth = np.exp(-0.5 * (gaps / hyper.mean_time) ** 2)
+    own = weights * (trial[:, None] == trial[None])
+    change = exponential(hyper.luck_time, gaps)
+    shared = {
+        "pair": 2 * pair * (on_points * points.pairs).sum(),
+        "length": (weighted * by_length).sum(),
+        "effect_time": (weights * expanded * by_effect * gaps).sum() / hyper.effect_time,
+        "mean": 2 * hyper.mean**2 * weights.sum(),
+        "mean_change": 2 * hyper.mean_change**2 * (weights * smooth).sum(),
+        "mean_time": hyper.mean_change**2
+        * (weights * smooth * (gaps / hyper.mean_time) ** 2).sum(),
+        "luck": 2 * hyper.luck**2 * own.sum(),
+        "luck_change": 2 * hyper.luck_change**2 * (own * change).sum(),
+        "luck_time": hyper.luck_change**2 * (own * change * gaps).sum() / hyper.luck_time,
+        "nugget": 2 * hyper.nugget**2 * np.trace(weights),
+    }
+    return np.concatenate([relevances, [shared[name] for name in SHARED]])

@@ -1,0 +1,168 @@
+"""Fit the Gaussian process of `kernel` to the evaluations of a search, and predict with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from fastgan_ray.search.curves.kernel import (
+    SHARED,
+    Array,
+    Hyperparameters,
+    exponential,
+    gradient,
+    luck_covariance,
+    mean_covariance,
+    point_kernel,
+    squared_distances,
+)
+
+JITTER = 1e-9
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Evaluations: the trial's index, the log-time, the value (lower is better), its variance."""
+
+    trial: NDArray[np.int64]
+    time: Array
+    value: Array
+    variance: Array
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A normal distribution of each hyperparameter's logarithm: means and standard deviations."""
+
+    means: Array
+    deviations: Array
+
+
+# (mean, deviation): `relevance` is divided by the square root of the number of parameters.
+PRIOR = {
+    "relevance": (math.log(0.1), 1.0),
+    "pair": (math.log(0.7), 1.0),
+    "length": (math.log(0.6), 0.3),
+    "effect_time": (math.log(2.0), 0.7),
+    "mean": (math.log(1.0), 0.3),
+    "mean_change": (math.log(0.2), 0.7),
+    "mean_time": (math.log(1.0), 0.4),
+    "luck": (math.log(0.03), 0.5),
+    "luck_change": (math.log(0.04), 0.5),
+    "luck_time": (math.log(0.8), 0.6),
+    "nugget": (math.log(0.01), 0.7),
+}
+
+
+def prior(parameters: int) -> Prior:
+    """Return the prior of a space with this number of parameters."""
+    names = ["relevance"] * parameters + list(SHARED)
+    means = np.array([PRIOR[name][0] for name in names])
+    means[:parameters] -= 0.5 * math.log(parameters)
+    return Prior(means, np.array([PRIOR[name][1] for name in names]))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The Gaussian process, given the rows of some trials with these points."""
+
+    hyper: Hyperparameters
+    points: Sequence[Array]  # of the trials, as `features.encode` returns them
+    rows: Rows
+
+    @cached_property
+    def mean(self) -> float:
+        """The mean of all values; the process describes the differences from it."""
+        return float(self.rows.value.mean())
+
+    @cached_property
+    def root(self) -> Array:
+        """The lower Cholesky factor of the covariance of the rows' values."""
+        return _root(self.hyper, squared_distances(self.points, self.points), self.rows)
+
+    @cached_property
+    def solved(self) -> Array:
+        """The inverse of the covariance, times the differences from the mean."""
+        return np.asarray(cho_solve((self.root, True), self.rows.value - self.mean))
+
+    def cross(self, points: Sequence[Array], time: Array, trial: NDArray[np.int64]) -> Array:
+        """Return the covariance of values (n,) with the rows' values (n, rows).
+
+        A value of `trial` -1 is without luck: the expected value of a point over all trainings.
+        """
+        squared = squared_distances(points, self.points)
+        gaps = np.abs(time[:, None] - self.rows.time[None])
+        effect = point_kernel(self.hyper, squared).value[:, self.rows.trial]
+        result = mean_covariance(self.hyper, gaps)
+        result += effect * exponential(self.hyper.effect_time, gaps)
+        own = trial[:, None] == self.rows.trial[None]
+        return np.asarray(result + own * luck_covariance(self.hyper, gaps))
+
+    def whitened(self, cross: Array) -> Array:
+        """Return root^-1 cross^T, whose products give posterior covariances (rows, n)."""
+        return np.asarray(solve_triangular(self.root, cross.T, lower=True))
+
+    def at_end(self, points: Sequence[Array]) -> tuple[Array, Array]:
+        """Return mean (n,) and covariance (n, n) of the points' expected values at the end."""
+        count = len(points[0])
+        time, trial = np.zeros(count), np.full(count, -1)
+        cross = self.cross(points, time, trial)
+        white = self.whitened(cross)
+        effects = point_kernel(self.hyper, squared_distances(points, points)).value
+        covariance = effects + mean_covariance(self.hyper, np.zeros((1, 1))) - white.T @ white
+        return np.asarray(self.mean + cross @ self.solved), covariance
+
+
+def _root(hyper: Hyperparameters, squared: Array, rows: Rows) -> Array:
+    gaps = np.abs(rows.time[:, None] - rows.time[None])
+    effect = point_kernel(hyper, squared).value[np.ix_(rows.trial, rows.trial)]
+    covariance = mean_covariance(hyper, gaps) + effect * exponential(hyper.effect_time, gaps)
+    covariance += (rows.trial[:, None] == rows.trial[None]) * luck_covariance(hyper, gaps)
+    covariance[np.diag_indices_from(covariance)] += rows.variance + hyper.nugget**2 + JITTER
+    return np.asarray(cholesky(covariance, lower=True))
+
+
+def loss(logs: Array, prior: Prior, squared: Array, rows: Rows) -> tuple[float, Array]:
+    """Return the negative log posterior of the hyperparameters (up to a constant), its gradient."""
+    hyper = Hyperparameters(logs)
+    root = _root(hyper, squared, rows)
+    differences = rows.value - rows.value.mean()
+    solved = cho_solve((root, True), differences)
+    inverse = cho_solve((root, True), np.eye(len(differences)))
+    weights = 0.5 * (inverse - np.outer(solved, solved))
+    scaled = (logs - prior.means) / prior.deviations
+    value = 0.5 * differences @ solved + np.log(np.diag(root)).sum() + 0.5 * scaled @ scaled
+    slope = gradient(hyper, weights, squared, rows.trial, rows.time) + scaled / prior.deviations
+    return float(value), slope
+
+
+def fit(
+    points: Sequence[Array],
+    rows: Rows,
+    prior: Prior,
+    start: Hyperparameters | None = None,
+    iterations: int = 25,
+) -> Hyperparameters:
+    """Return the hyperparameters with the highest posterior density, found from `start`."""
+    squared = squared_distances(points, points)
+    first = prior.means if start is None else start.logs
+    result = minimize(
+        loss,
+        first,
+        args=(prior, squared, rows),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[
+            (mean - 4 * deviation, mean + 4 * deviation)
+            for mean, deviation in zip(prior.means, prior.deviations, strict=True)
+        ],
+        options={"maxiter": iterations},
+    )
+    return Hyperparameters(np.asarray(result.x))

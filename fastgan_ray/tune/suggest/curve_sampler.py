@@ -1,0 +1,91 @@
+"""An Optuna sampler that learns from every evaluation of every trial (`sampler: curves`)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from fastgan_ray.search.curves.choice import fitted, next_point
+from fastgan_ray.search.curves.kernel import Hyperparameters
+from fastgan_ray.search.curves.trials import Trial
+from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+from fastgan_ray.search.space import sobol
+from fastgan_ray.tune.suggest.parameters import INFEASIBLE, decode, distribution, encode
+
+FIRST_TRIALS = 4  # Sobol points, the published default among them, before the model chooses
+
+
+class CurveSampler(BaseSampler):
+    """Chooses points by a Gaussian process of learning curves (fastgan_ray.search.curves).
+
+    It learns from running trials and from trials that ended in any way. Its choices depend only on
+    the seed, the study, and the hyperparameters of the last fit, so a pickled sampler continues as
+    before.
+    """
+
+    def __init__(self, spec: SearchSpec) -> None:
+        self._spec = spec
+        self._hyper: Hyperparameters | None = None
+        self._random = RandomSampler(seed=spec.seed)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the distributions of all parameters, also of those with conditions."""
+        return {parameter.name: distribution(parameter) for parameter in self._spec.space}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: Mapping[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """Return the parameters of the next point, in Optuna's format; inactive ones are absent."""
+        spec = self._spec
+        trials = self._trials(study)
+        if sum(bool(known.values) or known.is_infeasible for known in trials) < FIRST_TRIALS:
+            point = sobol(spec.space, trial.number, spec.seed)
+        else:
+            posterior = fitted(spec.space, trials, longest_kimg(spec), self._hyper)
+            self._hyper = posterior.hyper
+            rng = random.Random(f"{spec.seed} {trial.number}")
+            point = next_point(spec.space, trials, posterior, rng)
+        return {p.name: encode(p, point[p.name]) for p in spec.space if p.name in point}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:  # noqa: ANN401 - any setting
+        """Return a random value: of a parameter that the published default leaves open."""
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def _trials(self, study: optuna.Study) -> list[Trial]:
+        """Return the trials that say something: not those that failed for another reason."""
+        known = study.get_trials(deepcopy=False)
+        return [
+            self._trial(trial)
+            for trial in known
+            if trial.state != TrialState.FAIL and "trial_id" in trial.user_attrs
+        ]
+
+    def _trial(self, trial: FrozenTrial) -> Trial:
+        sign = -1 if self._spec.metric.goal == "maximize" else 1
+        return Trial(
+            point={
+                parameter.name: decode(parameter, trial.params[parameter.name])
+                for parameter in self._spec.space
+                if parameter.name in trial.params
+            },
+            values={step / 1000: sign * value for step, value in trial.intermediate_values.items()},
+            is_running=trial.state == TrialState.RUNNING,
+            is_infeasible=trial.user_attrs.get("outcome") in INFEASIBLE,
+        )
