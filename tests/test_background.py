@@ -59,7 +59,7 @@ def test_a_process_that_has_the_number_of_a_killed_one_is_left_alone(tmp_path, s
     write_note(tmp_path / "run", sleeper.pid, started - 60)
     assert find_driver(tmp_path / "run") is None
     assert call("stop", tmp_path / "run") == 0
-    assert "nothing to stop, because the run was already stopped or k" in capsys.readouterr().out
+    assert "nothing to stop, because the run has ended" in capsys.readouterr().out
     assert sleeper.poll() is None
     write_note(tmp_path / "run", sleeper.pid, started, "another-machine")
     assert call("stop", tmp_path / "run") == 2

@@ -93,7 +93,7 @@ def test_counts_agree_with_their_nouns(place, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("wrote 1 picture to ")
     mix = ("mix", place / "runs/demo", "--rows", "1", "--columns", "2")
     assert call(*mix, "--out", tmp_path / "m.png") == 0
-    assert capsys.readouterr().out.startswith("wrote 1 row of 1 mixture to ")
+    assert capsys.readouterr().out.startswith("wrote 1 row of 1 mixed picture to ")
 
 
 def test_stylegan2_mixes_and_walks(place, tmp_path):
