@@ -168,7 +168,7 @@ def test_a_published_checkpoint_can_be_sampled_and_measured(tmp_path, pictures, 
     save_published(tmp_path / "all_1000.pth", generator, build_discriminator(model))
     assert call("sample", tmp_path / "all_1000.pth", "--seeds", "0", "--out", tmp_path) == 0
     assert call("evaluate", tmp_path / "all_1000.pth", "--embedded") == 2
-    assert "give them with --data" in capsys.readouterr().err
+    assert "give the path with --data" in capsys.readouterr().err
     command = ("evaluate", tmp_path / "all_1000.pth", "--embedded", "--data", pictures, "--json")
     assert call(*command, "--set", "eval.num_fakes=4") == 0
     assert "fd_efficientnet_lite0" in json.loads(capsys.readouterr().out)[0]["metrics"]
