@@ -376,5 +376,5 @@ def test_a_grid_is_cut_into_the_tiles_that_made_it(count, tmp_path):
         save_grid(images[number : number + 1], tmp_path / "tile.png")
         with Image.open(tmp_path / "tile.png") as alone:
             assert np.array_equal(tile, np.asarray(alone))
-    with pytest.raises(ValueError, match="is not a grid of 36"):
+    with pytest.raises(ValueError, match="cannot be a grid of 36 tiles"):
         list(cut_grid(Image.new("RGB", (101, 101)), 36))
