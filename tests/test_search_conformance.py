@@ -21,6 +21,7 @@ RULES = {
     "hyperband": "early_terminate: {type: hyperband, min_iter: 1, eta: 2, brackets: 3}",
     "median": "early_terminate: {type: median, min_iter: 2}",
     "patience": "early_terminate: {type: patience, kimg: 2}",
+    "chance": "early_terminate: {type: chance, probability: 0.1}",
     "all": "early_terminate: [{type: hyperband, min_iter: 1, eta: 2, tolerance: 1}, "
     "{type: median, min_iter: 2}, {type: patience, kimg: 3}]",
 }

@@ -1,9 +1,10 @@
 """Early stopping: rules that compare the values of trials and decide which trials end.
 
 This module is pure: it receives observations and returns decisions. The classes `Hyperband`,
-`Median` and `Patience` in the package `search.file` are the settings of the rules. `HyperbandRule`,
-`MedianRule` and `PatienceRule` apply these settings and store the observations. Smaller values are
-better. If a search has several rules, a trial ends as soon as one rule ends it.
+`Median`, `Patience` and `Chance` in the package `search.file` are the settings of the rules.
+`HyperbandRule`, `MedianRule`, `PatienceRule` and `ChanceRule` apply these settings and store the
+observations. Smaller values are better. If a search has several rules, a trial ends as soon as one
+rule ends it.
 
 Ray's schedulers are not used, for two reasons. They do not compare a trial again at a rung that it
 has already passed (`revisit`). They cannot use the standard error of an evaluation (`tolerance`).
@@ -18,7 +19,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from fastgan_ray.counting import counted
-from fastgan_ray.search.file.early_terminate import Hyperband, Median, Patience, Rule
+from fastgan_ray.search.curves.chance import forecast
+from fastgan_ray.search.file.early_terminate import Chance, Hyperband, Median, Patience, Rule
 
 
 class Observation(NamedTuple):
@@ -152,6 +154,33 @@ class PatienceRule:
         return f"no improvement since {best.kimg:g} kimg"
 
 
+class ChanceRule:
+    """The chance rule: ends a trial that is unlikely to end among the best (see `Chance`)."""
+
+    def __init__(self, settings: Chance, total_kimg: float) -> None:
+        self._settings = settings
+        self._total_kimg = total_kimg
+        self._values: dict[int, dict[float, float]] = {}
+
+    def decide(self, observation: Observation) -> str:
+        """Return a reason to end the trial if its chance is too small; else ""."""
+        settings, kimg, total = self._settings, observation.kimg, self._total_kimg
+        self._values.setdefault(observation.trial, {})[kimg] = observation.value
+        ended = sum(max(values) >= total for values in self._values.values())
+        if kimg < settings.first_kimg or kimg >= total or ended < settings.min_trials:
+            return ""
+        trials = sorted(self._values)
+        predicted = forecast([self._values[trial] for trial in trials], total, settings.best)
+        chance = float(predicted.chances[trials.index(observation.trial)])
+        if chance >= settings.probability:
+            return ""
+        return (
+            f"its chance to end among the best {settings.best:.0%} is {chance:.1%} (values at "
+            f"{kimg:g} kimg have the correlation {predicted.correlations[kimg]:.2f} with the "
+            f"values at the end, in {counted(len(trials), 'trial')})"
+        )
+
+
 class StoppingRules:
     """All stopping rules of a search. A trial ends as soon as one rule ends it.
 
@@ -176,4 +205,5 @@ STOPPING_RULES: dict[type, Callable[..., StoppingRule]] = {
     Hyperband: HyperbandRule,
     Median: MedianRule,
     Patience: PatienceRule,
+    Chance: ChanceRule,
 }

@@ -12,7 +12,7 @@ import numpy as np
 from fastgan_ray.search.curves.kernel import Array
 from fastgan_ray.search.curves.posterior import Rows
 
-MAX_ROWS = 600  # with more rows, each trial keeps fewer of its early ones
+MAX_ROWS = 600
 LEAST_ROWS = 2  # that a trial keeps
 
 
@@ -29,14 +29,15 @@ class Trial:
     is_infeasible: bool = False
 
 
-def rows_of(trials: Sequence[Trial], total_kimg: float) -> Rows:
+def rows_of(trials: Sequence[Trial], total_kimg: float, max_rows: int = MAX_ROWS) -> Rows:
     """Return the evaluations of all trials, with logarithms of values and of kimg / `total_kimg`.
 
     If a value is zero or negative (a kernel distance can be), the values are not logarithms, but
     are divided by their standard deviation. An infeasible trial counts as an evaluation that is as
-    bad as the worst one, at the end of a training.
+    bad as the worst one, at the end of a training. With more than `max_rows` evaluations, each
+    trial keeps its last one and some of the earlier ones.
     """
-    per_trial = max(LEAST_ROWS, MAX_ROWS // max(1, len(trials)))
+    per_trial = max(LEAST_ROWS, max_rows // max(1, len(trials)))
     kept = [_thinned(trial.values, per_trial) for trial in trials]
     scale = _scale([value for values in kept for value in values.values()])
     scaled = [{kimg: scale(value) for kimg, value in values.items()} for values in kept]

@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.rules import broken
+from fastgan_ray.counting import counted
 from fastgan_ray.search.file.section import FileSection, Kimg, context_of, read_each, read_tagged
 
 
@@ -31,6 +32,8 @@ class _Rule(FileSection):
         """Return the key that sets `first_kimg`, and its value as a text for a message."""
         return self.first_key, f"{self.first_kimg:g}"
 
+
+class _RuleWithTolerance(_Rule):
     tolerance: float = Field(
         0.0,
         ge=0,
@@ -40,7 +43,7 @@ class _Rule(FileSection):
     )
 
 
-class Hyperband(_Rule):
+class Hyperband(_RuleWithTolerance):
     """Settings of asynchronous successive halving (ASHA, Li et al. 2018) and of Hyperband.
 
     A rung is a number of kimg at which trials are compared. The first rung is at `min_iter` kimg.
@@ -170,7 +173,7 @@ class Hyperband(_Rule):
         )
 
 
-class Median(_Rule):
+class Median(_RuleWithTolerance):
     """Settings of median stopping (Golovin et al. 2017): trials worse than the median end early.
 
     A trial is compared at each of its reports from `min_iter` kimg on, if at least `min_trials`
@@ -202,7 +205,7 @@ class Median(_Rule):
         )
 
 
-class Patience(_Rule):
+class Patience(_RuleWithTolerance):
     """Settings of the rule that ends a trial whose best value has not improved for `kimg` kimg."""
 
     first_key: ClassVar[str] = "kimg"
@@ -223,7 +226,51 @@ class Patience(_Rule):
         return f"a trial ends after {self.kimg:g} kimg without improvement"
 
 
-Rule: TypeAlias = Hyperband | Median | Patience
+class Chance(_Rule):
+    """End a trial that is unlikely to end among the best, by the learning curves of all trials.
+
+    A Gaussian process of the learning curves predicts how each trial ends. If early values say
+    little about the end, as on some data sets, no trial is unlikely to end well, and none ends.
+    """
+
+    type: Literal["chance"] = "chance"
+    probability: float = Field(
+        0.05,
+        gt=0,
+        le=0.5,
+        description="a trial ends if its probability to end among the best is below this one",
+    )
+    best: float = Field(
+        0.1,
+        gt=0,
+        le=0.5,
+        description="the share of all trials that counts as the best; at least one trial",
+    )
+    min_iter: Kimg | None = Field(
+        None, description="kimg before which no trial ends; null = a trial may end at once"
+    )
+    min_trials: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        description="no trial ends before at least this number of trials has reached the end",
+    )
+
+    @property
+    def first_kimg(self) -> float:
+        """The kimg at which the rule can first end a trial."""
+        return self.min_iter or 0.0
+
+    def describe(self, total_kimg: float) -> str:
+        """Return a description of the rule for the user."""
+        start = f"from {self.min_iter:g} kimg, " if self.min_iter else ""
+        return (
+            f"{start}a trial ends if its chance to end among the best {self.best:.0%} is below "
+            f"{self.probability:.0%}, once {counted(self.min_trials, 'trial')} reached the end"
+        )
+
+
+Rule: TypeAlias = Hyperband | Median | Patience | Chance
 _RULE: TypeAdapter[Rule] = TypeAdapter(Annotated[Rule, Field(discriminator="type")])
 
 
