@@ -35,11 +35,14 @@ RULES = {
     "hyperband": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2, brackets: 2}",
     "median": "early_terminate: {type: median, min_iter: 0.2}",
     "patience": "early_terminate: {type: patience, kimg: 0.4}",
+    "chance": "early_terminate: {type: chance}",
+    "chance .1": "early_terminate: {type: chance, probability: 0.1}",
 }
 SAMPLERS = {
     "random": "random",
     "qmc": "random",
     "tpe": "bayes",
+    "curves": "bayes",
     "gp": "bayes",
     "cmaes": "bayes",
     "nsga2": "bayes",

@@ -1,4 +1,4 @@
-"""The rule `chance` on simulated learning curves: it stops where early values tell, else nothing."""
+"""The rule `chance` on simulated learning curves: it stops only where early values tell."""
 
 from __future__ import annotations
 
@@ -13,23 +13,19 @@ from fastgan_ray.search.curves.posterior import prior
 from fastgan_ray.search.file.early_terminate import Chance
 from fastgan_ray.search.stopping import Observation, StoppingRules
 
-KIMG = (1.0, 2.0, 4.0, 8.0)
+KIMG = tuple(range(1, 9))
 
 
-def curves(count, early, seed):
-    """Return learning curves whose early values have the correlation `early` with the end.
+def curves(count, memory, seed):
+    """Return learning curves; values whose log-times differ by more than `memory` have no relation.
 
-    The logarithms of the values at the end differ by a standard deviation of 0.2.
+    The logarithms of the values at each kimg differ by a standard deviation of 0.2.
     """
     rng = np.random.default_rng(seed)
-    end = rng.normal(size=count)
-    result = []
-    for level in end:
-        rest = rng.normal() * math.sqrt(1 - early**2)
-        values = [5 + 0.4 * (3 - i) + 0.2 * (early * level + rest) for i in range(3)]
-        values = [value + 0.01 * rng.normal() for value in values]
-        result.append([math.exp(value) for value in (*values, 5 + 0.2 * level)])
-    return result
+    gaps = np.log(KIMG)[:, None] - np.log(KIMG)
+    covariance = 0.04 * np.exp(-0.5 * (gaps / memory) ** 2) + 1e-4 * np.eye(len(KIMG))
+    effects = rng.multivariate_normal(np.zeros(len(KIMG)), covariance, size=count)
+    return np.exp(5 + 1 / np.array(KIMG) + effects).tolist()
 
 
 def search(trials, rule, workers=3):
@@ -47,41 +43,45 @@ def search(trials, rule, workers=3):
     return stopped, reasons
 
 
-def test_where_early_values_tell_bad_trials_stop_and_good_ones_do_not():
-    stopped = wrong = 0
-    for seed in range(3):
-        trials = curves(24, early=0.95, seed=seed)
-        ends = [trial[-1] for trial in trials]
+def stops(memory, seeds=3):
+    """Return the number of stops, of stops in the first three eighths, and of wrong stops."""
+    stopped = early = wrong = 0
+    for seed in range(seeds):
+        trials = curves(24, memory, seed)
+        two_best = sorted(range(24), key=lambda number: trials[number][-1])[:2]
         ended, reasons = search(trials, Chance(probability=0.05))
         stopped += len(ended)
-        wrong += sum(ends[number] <= sorted(ends)[1] for number in ended)
-        assert all("its chance to end among the best 10%" in reason for reason in reasons)
-    assert stopped > 25 and wrong <= 0.05 * stopped
+        early += sum(kimg <= 3 for kimg in ended.values())
+        wrong += sum(number in ended for number in two_best)
+        assert all("its chance to end among the best 10% is" in reason for reason in reasons)
+    return stopped, early, wrong
 
 
-def test_where_early_values_tell_nothing_no_trial_stops_before_it_is_late():
-    for seed in range(3):
-        stopped, _ = search(curves(24, early=0.0, seed=seed), Chance(probability=0.05))
-        assert len(stopped) <= 2, stopped
+def test_fewer_trials_stop_early_where_early_values_tell_nothing():
+    """Of the stopped trials, at most 5 % would have been among the best tenth, in both cases."""
+    stopped, early, wrong = stops(memory=8.0)
+    assert early > 40 and wrong <= 0.05 * stopped
+    stopped, early_without, wrong = stops(memory=0.4)
+    assert early_without < 0.6 * early and wrong <= 0.05 * stopped
 
 
 def test_nothing_stops_before_enough_trials_have_ended_or_before_min_iter():
-    trials = curves(24, early=0.95, seed=0)
+    trials = curves(24, memory=8.0, seed=0)
     waits, _ = search(trials, Chance(probability=0.3, min_trials=12))
     assert waits and min(waits) >= 12
     late, _ = search(trials, Chance(probability=0.3, min_iter=4.0))
-    assert late and min(late.values()) >= 4.0
+    assert late and min(late.values()) >= 4
 
 
 def test_chances_are_shares_of_draws_and_ends_are_known():
-    trials = curves(20, early=0.95, seed=1)
+    trials = curves(20, memory=8.0, seed=1)
     known = [dict(zip(KIMG, trial, strict=True)) for trial in trials]
     best = int(np.argmin([trial[-1] for trial in trials]))
-    predicted = forecast([*known, {1.0: trials[best][0]}], KIMG[-1], 0.1)
+    predicted = forecast([*known, {1: trials[best][0]}], KIMG[-1], 0.1)
     assert predicted.chances[best] > 0.9
     assert predicted.chances.sum() == pytest.approx(2, abs=1e-9)  # a tenth of 21 trials
     assert 0.1 < predicted.chances[-1] < 0.95  # its beginning is that of the best
-    assert predicted.correlations[1.0] > 0.7 and predicted.correlations[8.0] > 0.9
+    assert predicted.correlations[1] > 0.7 and predicted.correlations[8] > 0.9
 
 
 def test_correlations_are_those_of_drawn_curves():
@@ -91,15 +91,18 @@ def test_correlations_are_those_of_drawn_curves():
     hyper = Hyperparameters(logs)
     gap, rng = -math.log(share), np.random.default_rng(0)
 
-    def pair(deviation, time):
-        """Two values of an Ornstein-Uhlenbeck process with a distance of `gap`."""
+    def pair(deviation, together):
+        """Two normal values with a correlation."""
         first, second = rng.normal(size=(2, 200_000)) * deviation
-        together = math.exp(-gap / time)
         return first, together * first + math.sqrt(1 - together**2) * second
 
-    effect = pair(0.1, hyper.effect_time)
-    luck = pair(hyper.luck_change, hyper.luck_time)
-    constant = rng.normal(size=200_000) * hyper.luck
+    ratio = hyper.effect_change**2
+    constant = rng.normal(size=200_000) * 0.1 / math.sqrt(1 + ratio)
+    change = pair(
+        0.1 * math.sqrt(ratio / (1 + ratio)), math.exp(-0.5 * (gap / hyper.effect_time) ** 2)
+    )
+    luck = pair(hyper.luck_change, math.exp(-gap / hyper.luck_time))
+    constant_luck = rng.normal(size=200_000) * hyper.luck
     nuggets = rng.normal(size=(2, 200_000)) * hyper.nugget
-    early, end = (effect[i] + luck[i] + constant + nuggets[i] for i in range(2))
+    early, end = (constant + change[i] + luck[i] + constant_luck + nuggets[i] for i in range(2))
     assert correlation(hyper, share) == pytest.approx(np.corrcoef(early, end)[0, 1], abs=0.01)

@@ -98,7 +98,9 @@ def obvious_covariance(hyper, first, second):
         parts.append(relevance**2 * (1 + scaled + scaled**2 / 3) * math.exp(-scaled))
     pairs = sum(a * b for i, a in enumerate(parts) for b in parts[:i])
     effect = sum(parts) + hyper.pair**2 * pairs / (hyper.relevances() ** 2).sum()
-    result += effect * math.exp(-gap / hyper.effect_time)
+    smooth = math.exp(-0.5 * (gap / hyper.effect_time) ** 2)
+    ratio = hyper.effect_change**2
+    result += effect * (1 + ratio * smooth) / (1 + ratio)
     if trial == other_trial and trial >= 0:
         result += hyper.luck**2 + hyper.luck_change**2 * math.exp(-gap / hyper.luck_time)
     return result

@@ -311,7 +311,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         ),
         (
             "method: random\nmetric: {name: fid}\nearly_terminate: {type: medium, min_iter: 4}\n",
-            "early_terminate.type: must be one of 'hyperband', 'median', 'patience' (got "
+            "early_terminate.type: must be one of 'hyperband', 'median', 'patience', 'chance' (got "
             "'medium'); did you mean median?",
         ),
         (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fastgan_ray.search.curves.kernel import (
     Array,
-    exponential,
+    effect_correlation,
     luck_covariance,
     mean_covariance,
     point_kernel,
@@ -68,7 +68,7 @@ def knowledge_gradient(
     spread = own[0, 0] + hyper.nugget**2 + variance - (white**2).sum(axis=0)
     gaps = np.abs(actions.time)[None]
     effects = point_kernel(hyper, squared_distances(candidates, candidates)).value[:, actions.point]
-    prior = mean_covariance(hyper, gaps) + effects * exponential(hyper.effect_time, gaps)
+    prior = mean_covariance(hyper, gaps) + effects * effect_correlation(hyper, gaps)
     moves = (prior - white_ends.T @ white) / np.sqrt(np.maximum(spread, 1e-12))
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     index = np.arange(len(actions.point))

@@ -16,7 +16,7 @@ import numpy as np
 from fastgan_ray.search.curves.kernel import (
     Array,
     Hyperparameters,
-    exponential,
+    effect_correlation,
     luck_covariance,
     mean_covariance,
     point_variance,
@@ -69,7 +69,7 @@ def correlation(hyper: Hyperparameters, share: float) -> float:
     gap = np.array([-math.log(share)])
     zero = np.zeros(1)
     effect, luck = point_variance(hyper), luck_covariance(hyper, zero)
-    common = effect * exponential(hyper.effect_time, gap) + luck_covariance(hyper, gap)
+    common = effect * effect_correlation(hyper, gap) + luck_covariance(hyper, gap)
     return float((common / (effect + luck + hyper.nugget**2))[0])
 
 

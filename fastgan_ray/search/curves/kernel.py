@@ -14,8 +14,10 @@ pairs of parameters (Duvenaud et al. 2011, "Additive Gaussian Processes"):
     sum_p z_p + pair^2 * sum_{p<q} z_p z_q / sum_p relevance_p^2,
 
 where z_p is relevance_p^2 times the Matern-5/2 kernel of the distance in parameter p. A search has
-few trials; with a sum, what a parameter does by itself is learned from all of them. Over time, the
-covariance of f is an exponential kernel (an Ornstein-Uhlenbeck process).
+few trials; with a sum, what a parameter does by itself is learned from all of them. Over time, a
+part of f is constant and a part changes smoothly (a squared-exponential kernel of log-time). On
+recorded trainings this has a higher likelihood than a Matern or an exponential kernel
+(docs/findings.md).
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ Array = NDArray[np.float64]
 SHARED = (
     "pair",  # strength of pairs of parameters, relative to single parameters
     "length",  # distance (of 1 = the whole range) at which points become dissimilar
-    "effect_time",  # difference in log-time at which the effect of a point has changed
+    "effect_change",  # changing part of the effect of a point, relative to the constant part
+    "effect_time",  # log-time over which the changing part changes
     "mean",  # standard deviation of the mean curve's constant
     "mean_change",  # standard deviation of the mean curve's smooth function
     "mean_time",  # log-time over which the mean curve changes
@@ -89,19 +92,28 @@ def point_variance(hyper: Hyperparameters) -> float:
     return float(total + hyper.pair**2 * (total**2 - (squares**2).sum()) / (2 * total))
 
 
-def exponential(time: float, gaps: Array) -> Array:
-    """Return exp(-gap / time)."""
-    return np.exp(-gaps / time)
+def effect_correlation(hyper: Hyperparameters, gaps: Array) -> Array:
+    """Return the correlation of the effect of a point at two log-times with these gaps."""
+    ratio = hyper.effect_change**2
+    return np.asarray((1 + ratio * _smooth(hyper.effect_time, gaps)) / (1 + ratio))
+
+
+def _smooth(time: float, gaps: Array) -> Array:
+    return np.asarray(np.exp(-0.5 * (gaps / time) ** 2))
+
+
+def _exponential(time: float, gaps: Array) -> Array:
+    return np.asarray(np.exp(-gaps / time))
 
 
 def mean_covariance(hyper: Hyperparameters, gaps: Array) -> Array:
     """Return the covariance of the mean curve at two log-times with these gaps."""
-    return hyper.mean**2 + hyper.mean_change**2 * np.exp(-0.5 * (gaps / hyper.mean_time) ** 2)
+    return hyper.mean**2 + hyper.mean_change**2 * _smooth(hyper.mean_time, gaps)
 
 
 def luck_covariance(hyper: Hyperparameters, gaps: Array) -> Array:
     """Return the covariance of the luck of one trial at two log-times with these gaps."""
-    return hyper.luck**2 + hyper.luck_change**2 * exponential(hyper.luck_time, gaps)
+    return hyper.luck**2 + hyper.luck_change**2 * _exponential(hyper.luck_time, gaps)
 
 
 def gradient(
@@ -115,7 +127,7 @@ def gradient(
     gaps = np.abs(time[:, None] - time[None])
     points = point_kernel(hyper, squared)
     relevance = hyper.relevances()
-    by_effect = exponential(hyper.effect_time, gaps)
+    by_effect = effect_correlation(hyper, gaps)
     count = squared.shape[1]
     member = np.zeros((count, len(trial)))
     member[trial, np.arange(len(trial))] = 1
@@ -128,14 +140,18 @@ def gradient(
     )
     scaled = np.sqrt(5 * squared) / hyper.length
     by_length = relevance[:, None, None] ** 2 * scaled**2 / 3 * (1 + scaled) * np.exp(-scaled)
-    expanded = points.value[np.ix_(trial, trial)]
-    smooth = np.exp(-0.5 * (gaps / hyper.mean_time) ** 2)
+    on_effect = weights * points.value[np.ix_(trial, trial)]
+    change_of_effect, ratio = _smooth(hyper.effect_time, gaps), hyper.effect_change**2
+    smooth = _smooth(hyper.mean_time, gaps)
     own = weights * (trial[:, None] == trial[None])
-    change = exponential(hyper.luck_time, gaps)
+    change = _exponential(hyper.luck_time, gaps)
     shared = {
         "pair": 2 * pair * (on_points * points.pairs).sum(),
         "length": (weighted * by_length).sum(),
-        "effect_time": (weights * expanded * by_effect * gaps).sum() / hyper.effect_time,
+        "effect_change": 2 * ratio * (on_effect * (change_of_effect - 1)).sum() / (1 + ratio) ** 2,
+        "effect_time": ratio
+        * (on_effect * change_of_effect * (gaps / hyper.effect_time) ** 2).sum()
+        / (1 + ratio),
         "mean": 2 * hyper.mean**2 * weights.sum(),
         "mean_change": 2 * hyper.mean_change**2 * (weights * smooth).sum(),
         "mean_time": hyper.mean_change**2

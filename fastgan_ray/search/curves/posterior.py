@@ -16,7 +16,7 @@ from fastgan_ray.search.curves.kernel import (
     SHARED,
     Array,
     Hyperparameters,
-    exponential,
+    effect_correlation,
     gradient,
     luck_covariance,
     mean_covariance,
@@ -50,7 +50,8 @@ PRIOR = {
     "relevance": (math.log(0.1), 1.0),
     "pair": (math.log(0.7), 1.0),
     "length": (math.log(0.6), 0.3),
-    "effect_time": (math.log(2.0), 0.7),
+    "effect_change": (math.log(1.0), 1.0),
+    "effect_time": (math.log(0.8), 0.5),
     "mean": (math.log(1.0), 0.3),
     "mean_change": (math.log(0.2), 0.7),
     "mean_time": (math.log(1.0), 0.4),
@@ -101,7 +102,7 @@ class Posterior:
         gaps = np.abs(time[:, None] - self.rows.time[None])
         effect = point_kernel(self.hyper, squared).value[:, self.rows.trial]
         result = mean_covariance(self.hyper, gaps)
-        result += effect * exponential(self.hyper.effect_time, gaps)
+        result += effect * effect_correlation(self.hyper, gaps)
         own = trial[:, None] == self.rows.trial[None]
         return np.asarray(result + own * luck_covariance(self.hyper, gaps))
 
@@ -123,7 +124,7 @@ class Posterior:
 def _root(hyper: Hyperparameters, squared: Array, rows: Rows) -> Array:
     gaps = np.abs(rows.time[:, None] - rows.time[None])
     effect = point_kernel(hyper, squared).value[np.ix_(rows.trial, rows.trial)]
-    covariance = mean_covariance(hyper, gaps) + effect * exponential(hyper.effect_time, gaps)
+    covariance = mean_covariance(hyper, gaps) + effect * effect_correlation(hyper, gaps)
     covariance += (rows.trial[:, None] == rows.trial[None]) * luck_covariance(hyper, gaps)
     covariance[np.diag_indices_from(covariance)] += rows.variance + hyper.nugget**2 + JITTER
     return np.asarray(cholesky(covariance, lower=True))
