@@ -14,15 +14,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from record import Rows, append, code_version
+from scipy.stats import dunnett
 
 from fastgan_ray.errors import DivergedError
 from fastgan_ray.search.ablation import AblationSpec, Cell, cell_config, cells
@@ -98,6 +102,7 @@ def table(spec: AblationSpec) -> str:
             if spec.baseline in values:
                 ordered = {arm: values[arm] for arm in spec.arms if arm in values}
                 text += [f"## {name}, {moment}\n", verdicts(ordered, spec)]
+                text += [pooled(ordered, spec.baseline)]
     return "\n".join(text)
 
 
@@ -116,6 +121,39 @@ def verdicts(values: dict[str, dict[int, float | None]], spec: AblationSpec) -> 
             row[4] = "" if result.p_holm is None else f"{result.p_holm:.3f}"
             row[5] = result.verdict
         lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def pooled(values: dict[str, dict[int, float | None]], baseline: str) -> str:
+    """Write the changes in percent of the baseline, by Dunnett's test on logarithms.
+
+    Pairs of three seeds give wide intervals. Dunnett's test estimates one standard deviation over
+    seeds from all arms together; its intervals hold for all arms at once.
+    """
+    logs = {
+        arm: [math.log(value) for value in by_seed.values() if value is not None]
+        for arm, by_seed in values.items()
+    }
+    known = [arm for arm in logs if len(logs[arm]) > 1]
+    arms = [arm for arm in known if arm != baseline]
+    if baseline not in known or not arms:
+        return ""
+    errors = [value - fmean(logs[arm]) for arm in known for value in logs[arm]]
+    freedom = len(errors) - len(known)
+    seed = 100 * math.sqrt(sum(error**2 for error in errors) / freedom)
+    rng = np.random.default_rng(0)  # the quantiles are integrals over random points
+    test = dunnett(*(logs[arm] for arm in arms), control=logs[baseline], rng=rng)
+    interval = test.confidence_interval(0.95)
+    lines = [
+        f"Standard deviation over seeds: {seed:.1f} % ({freedom} degrees of freedom).\n",
+        "| arm | seeds | change | p (Dunnett) |",
+        "|---" * 4 + "|",
+    ]
+    for arm, low, high, p in zip(arms, interval.low, interval.high, test.pvalue, strict=True):
+        change = fmean(logs[arm]) - fmean(logs[baseline])
+        percent = [100 * math.expm1(value) for value in (change, low, high)]
+        text = f"{percent[0]:+.1f} % [{percent[1]:+.1f}, {percent[2]:+.1f}]"
+        lines.append(f"| {arm} | {len(logs[arm])} | {text} | {p:.3f} |")
     return "\n".join(lines) + "\n"
 
 
