@@ -1,11 +1,13 @@
 """`summary`: the layers of the networks, with shapes, parameters and operations."""
 
 import json
+from typing import get_args
 
 import pytest
 from command_line import call
 from latent_checkpoints import published, tiny_checkpoint
 
+from fastgan_ray.config.model_values import SelfSupervision
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.models import build_discriminator, build_generator
@@ -29,6 +31,8 @@ CONFIGS = {
     "dcgan": {"model.architecture": "dcgan", "model.resolution": 64, "model.dcgan_width": 16},
     "stylegan2": {**SMALL, "model.architecture": "stylegan2"},
     "sngan": {**SMALL, "model.architecture": "sngan", "model.self_supervision": "contrastive"},
+    "high frequencies, MixDL": {**SMALL, "model.d_high_frequency": True, "model.d_mixdl": True},
+    **{task: {**SMALL, "model.self_supervision": task} for task in get_args(SelfSupervision)},
 }
 
 

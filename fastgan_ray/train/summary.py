@@ -70,7 +70,7 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
     def judge_picture() -> None:
         network(full, small, part=0)
         heads = network.projection, network.predictor, network.mixdl_projection
-        for head in filter(None, heads):
+        for head in [*filter(None, heads), *network.instance_heads.values()]:
             head(features)
 
     layers = _layers(network, judge_picture)

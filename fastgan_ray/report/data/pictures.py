@@ -23,7 +23,7 @@ from fastgan_ray.data.resolution import (
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.data.survey import Survey, inventory, mode_of, survey
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.likeness import (
+from fastgan_ray.metrics.near_duplicates import (
     clusters,
     distances,
     near_duplicates,

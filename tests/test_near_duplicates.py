@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastgan_ray.metrics.halves import half_against_half
-from fastgan_ray.metrics.likeness import (
+from fastgan_ray.metrics.near_duplicates import (
     clusters,
     distances,
     near_duplicates,
