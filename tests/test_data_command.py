@@ -215,7 +215,7 @@ def test_pictures_below_every_resolution_justify_none(tmp_path, capsys):
     file = tmp_path / "search.yaml"
     options = ("--out", tmp_path / "page.html", "--write", file)
     assert call("data", tmp_path / "data", *options) == 0
-    words = "Only 80% of them are at least as large as the lowest resolution, 32 px."
+    words = "Only 80% of them have at least 32 px, the lowest resolution that can be trained."
     assert f"10 pictures can be used. {words}" in capsys.readouterr().out
     assert words in (tmp_path / "page.html").read_text()
     assert call("check", file) == 0

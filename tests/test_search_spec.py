@@ -275,7 +275,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         (
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: hyperband, max_iter: 27}\n",
-            "(or the key s; for example, with s: 2 the first comparison is at 27 / 3^2 = 3 kimg)",
+            "(or the key s; for example, `s: 2` sets the first comparison to 27 / 3^2 = 3 kimg)",
         ),
         (
             "method: random\nmetric: {name: fid}\nearly_terminate: {type: hyperband, s: 2}\n",

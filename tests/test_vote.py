@@ -164,7 +164,7 @@ def test_votes_are_summed_up_and_report_and_compare_show_them(run, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 voter, 60 votes." in shown and "The votes prefer trial 00000" in shown
     assert "Control: Ada preferred the training pictures in 12 of 12 pairs" in shown
-    assert "so this voter can see the difference" in shown
+    assert "so Ada can see the difference" in shown
     (result,) = read_results(run)
     assert [row["number"] for row in result["rows"]] == [4, 0, 1, 2, 3]
     strengths = {row["number"]: row["strength"] for row in result["rows"]}

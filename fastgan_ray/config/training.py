@@ -66,9 +66,10 @@ class TrainConfig(ScheduledSection):
         0.2,
         ge=0,
         le=1,
-        description="label smoothing: the discriminator's labels (with the loss hinge: the "
-        "margins) are drawn from U(1 - label_noise, 1); 0 = all labels are 1. This setting has "
-        "no effect on the losses wasserstein and relativistic",
+        description="label smoothing: the discriminator's targets are drawn from "
+        "U(1 - label_noise, 1) for real pictures and from U(0, label_noise) for generated ones; "
+        "with the loss hinge, its two margins are drawn from U(1 - label_noise, 1). 0 = no "
+        "smoothing. This setting has no effect on the losses wasserstein and relativistic",
     )
     r1_gamma: float = Field(
         0.0,

@@ -76,8 +76,8 @@ def verdict(facts: Facts) -> str:
     sizes = f"They are large enough for a resolution of {resolution['value']} px."
     if resolution["share"] < resolution["needed"]:
         sizes = (
-            f"Only {resolution['share']:.0%} of them are at least as large as the lowest "
-            f"resolution, {resolution['value']} px."
+            f"Only {resolution['share']:.0%} of them have at least {resolution['value']} px, the "
+            "lowest resolution that can be trained."
         )
     return f"{counted(facts['pictures'], 'picture')} can be used. {sizes}"
 

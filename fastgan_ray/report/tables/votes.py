@@ -104,14 +104,14 @@ def _about(voter: Voter) -> list[str]:
     )
     if p < LEVEL:
         texts = [
-            f"{text}. A voter who guesses reaches this number with probability {p_value(p)}, so "
-            "this voter can see the difference."
+            f"{text}. Someone who only guesses would reach this number with probability "
+            f"{p_value(p)}, so {voter_name} can see the difference."
         ]
     else:
         texts = [
-            f"{text}. This can be chance: a voter who guesses reaches this number with probability "
-            f"{p_value(p)}. Either the generated pictures look real to this voter, or the voter "
-            "did not look closely."
+            f"{text}. This can be chance: someone who only guesses would reach this number with "
+            f"probability {p_value(p)}. Either the generated pictures look real to {voter_name}, "
+            f"or {voter_name} did not look closely."
         ]
     most = Share(max(left.won, left.of - left.won), left.of)
     if 2 * most.chance() < RARE:

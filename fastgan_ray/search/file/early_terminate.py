@@ -132,7 +132,7 @@ class Hyperband(_RuleWithTolerance):
         """Return an example for an error message: s = 2, and the kimg of the first comparison."""
         first = max_iter / self.eta**2
         kimg = f"{max_iter:g} / {self.eta:g}^2 = {first:.4g} kimg"
-        return f"the key s; for example, with s: 2 the first comparison is at {kimg}"
+        return f"the key s; for example, `s: 2` sets the first comparison to {kimg}"
 
     @property
     def first_kimg(self) -> float:
@@ -244,7 +244,8 @@ class Chance(_Rule):
         0.1,
         gt=0,
         le=0.5,
-        description="the share of all trials that counts as the best; at least one trial",
+        description="the share of all trials that counts as the best; if this is less than one "
+        "trial, the best trial",
     )
     min_iter: Kimg | None = Field(
         None, description="kimg before which no trial ends; null = a trial may end at once"
