@@ -62,8 +62,8 @@ def ablation_of(
     """Return an experiment that has one trial for each cell in `order`.
 
     A cell is an arm, a data set and a seed. The trial of the cell `order[i]` has the number i.
-    `ended` has the records, from ablation.json, of trials that do not run again. Its keys are the
-    names of these trials.
+    `ended` has the trials that do not run again: it is a dict from a trial's name to the trial's
+    record in ablation.json.
     """
     ended = ended or {}
     configs = [
@@ -108,10 +108,11 @@ def closing(summary: dict[str, Any]) -> list[RenderableType]:
 class CellSearcher(Searcher):
     """A searcher of Ray Tune that suggests the cells of an ablation one after another.
 
-    A cell is an arm, a data set and a seed. A suggestion is a dict with three keys. "number" is the
-    cell's position in `order`. "point" has the keys "arm", "data" and "seed". "run" is the cell's
-    configuration as nested dicts. A cell is skipped if `ended` contains the name of its trial. At
-    most `max_concurrent` trials run at the same time.
+    A cell is an arm, a data set and a seed. `order` has all cells. A suggestion is a dict with
+    three keys. "number" is the cell's position in `order`. "point" has the keys "arm", "data" and
+    "seed". "run" is the cell's configuration as nested dicts. `ended` has the names of the trials
+    that do not run again; the cells of these trials are skipped. At most `max_concurrent` trials
+    run at the same time.
     """
 
     def __init__(
@@ -162,8 +163,9 @@ class CellSearcher(Searcher):
 class AblationRecords(TrialRecords):
     """Writes the records of an ablation's trials to ablation.json and ablation.md.
 
-    When no more trials will run, the learning curves are drawn. Each trial that has ended keeps its
-    evaluations and the weights that generate samples (ema.safetensors).
+    When no more trials will run, the learning curves are also written, as a table and as pictures.
+    Each trial that has ended keeps its evaluations and the weights that generate samples
+    (ema.safetensors).
     """
 
     def __init__(

@@ -45,13 +45,15 @@ def confirm_search(
     context: ExperimentContext,
     seeds: Sequence[int] = (),
 ) -> Summary:
-    """Run the trainings of a confirmation that have not run yet; return the new summary.
+    """Run the trainings of a confirmation that have not run yet; return the search's new summary.
 
-    `plan` has the number of trials and seeds. `summary` must be the search's summary without a
-    confirmation. The new summary has the confirmation's outcome, and is also written to
-    summary.json. The folder best/ is updated. `folder` is the search's folder. `seeds` are the
-    seeds of the trainings. If `seeds` is empty, `plan.seeds` seeds are chosen: first the seeds of
-    an existing confirmation, then new seeds.
+    `folder` is the search's folder. `summary` must be the search's summary without a confirmation.
+    The new summary has the confirmation's outcome, and is also written to summary.json. The folder
+    best/ is updated.
+
+    `plan` has the number of best trials and the number of seeds. A confirmation that has already
+    started never becomes smaller. `seeds` are the seeds of the trainings. If `seeds` is empty, the
+    seeds of an existing confirmation are used, and new seeds until there are `plan.seeds`.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -126,7 +128,7 @@ def apply_outcome(
 
 
 def without_confirmation(summary: Mapping[str, Any]) -> Summary:
-    """Return a search's summary as it was before its confirmation."""
+    """Return the summary of a search without the results of the confirmation."""
     search_result = (summary.get("confirmation") or {}).get("of_the_search", {})
     kept = {key: value for key, value in summary.items() if key != "ended_early"}
     return {"budget": {}, **kept, **search_result, "confirmation": None}
@@ -165,10 +167,10 @@ def _ablation(
 def _train(
     ablation: AblationSpec, folder: Path, name: str, context: ExperimentContext
 ) -> Mapping[str, Any]:
-    """Run the trainings of a confirmation that have not ended; return its summary.
+    """Run the trainings of a confirmation that have not ended; return the confirmation's summary.
 
-    `folder` is the confirmation's folder. `name` is the name of the experiment. The summary is the
-    content of the confirmation's ablation.json.
+    The summary is the content of the confirmation's ablation.json. `folder` is the confirmation's
+    folder. `name` is the confirmation's name.
     """
     path = folder / "ablation.json"
     summary = json.loads(path.read_text()) if path.is_file() else {"trials": []}
@@ -208,8 +210,8 @@ def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
 def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
     """Return all cells of a confirmation, in the order of their trials' numbers.
 
-    A cell is an arm and a seed. `trials` are the trials of an earlier, smaller confirmation. Their
-    cells come first, so that these trials keep their numbers.
+    A cell is an arm and a seed. `trials` are the trials of an earlier, smaller confirmation. The
+    cells of `trials` come first, so `trials` keep their numbers.
     """
     earlier = [(trial["arm"], trial["seed"]) for trial in trials]
     by_key = {(cell.arm, cell.seed): cell for cell in cells(ablation)}

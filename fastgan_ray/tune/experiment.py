@@ -45,7 +45,7 @@ class TuneOptions:
     - `wandb`: the W&B mode (see `choose_mode`).
     - `address`: the address of a Ray cluster; None means RAY_ADDRESS or this machine.
     - `quiet`: print nothing.
-    - `warm_start`: the folder of another search. The new search learns from its trials.
+    - `warm_start`: the folder of another search, whose trials guide the new search; or None.
     - `disk_gb`: the largest total size of all checkpoints, in GB.
     - `detached`: send the output to a file in the run's folder as soon as the trials start.
     """
@@ -69,10 +69,10 @@ class Experiment:
 
     - `text`: the content of the search's or ablation's YAML file.
     - `overrides`: the command's options that change settings of this file, as JSON values.
-    - `changes`: a function that is called before a resume. Its arguments are the earlier text, the
-      earlier overrides and `same_pictures`. It returns a message for each difference that is not
-      allowed. If `same_pictures` is true, the path of the pictures may differ, because other code
-      checks that the pictures are the same.
+    - `changes`: a function that is called before a resume. It takes the text and the overrides with
+      which the experiment was started, and `same_pictures`. It returns a message for each setting
+      that has changed but must not change. If `same_pictures` is true, the path of the pictures may
+      change, because other code checks that the pictures are the same.
     - `configure`: takes a searcher's suggestion; returns the trial's configuration as nested dicts,
       with the keys of a RunConfig.
     - `trial_count`: the largest number of trials.
@@ -143,8 +143,8 @@ class ExperimentContext:
     def wandb_session(self, folder: Path, group: str, confirms: bool = False) -> Session:
         """Return the W&B session of the experiment in `folder`.
 
-        `group` is the W&B group of all runs. `confirms` says whether the experiment is a
-        confirmation; `group` is then the group of the confirmed search.
+        `group` is the W&B group of all W&B runs. `confirms` says whether the experiment is a
+        confirmation. If it is, `group` must be the group of the confirmed search.
         """
         return Session(folder, project_name(os.environ), group, self.options.wandb, confirms)
 

@@ -161,7 +161,8 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
 def absolute_paths(config: RunConfig) -> RunConfig:
     """Return `config` with absolute paths of pictures, boxes and initial weights.
 
-    The result is valid in any working directory. A path that does not exist stays as it is.
+    So the paths are valid in any working directory. A value that is not an existing path does not
+    change.
     """
     data, train, measuring = config.data, config.train, config.eval
     paths = {"path": _absolute(data.path), "boxes": _absolute(data.boxes)}

@@ -82,11 +82,11 @@ class BadMachines(TrialCallback):
             self._deaths.pop(place, None)
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Count the death of a trial's process, if the trial starts again."""
+        """Count the death of a trial's process; Ray will start the trial again."""
         self._count(trial)
 
     def trial_failed(self, trial: Trial) -> None:
-        """Count the death of a trial's process, if the trial does not start again."""
+        """Count the death of a trial's process; Ray will not start the trial again."""
         self._count(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:

@@ -114,10 +114,11 @@ class BudgetTracker(TrialCallback):
         self._write(self._clock())
 
     def used(self) -> dict[str, dict[str, float]]:
-        """Return {quantity: {"used", "limit", "reserved"}} for each quantity that has a limit.
+        """Return how much of each limited quantity is used, allowed and reserved.
 
-        The quantities are "kimg", "hours" and "gpu_hours". "reserved" is the amount that is
-        reserved for the confirmation.
+        The result is a dict from the quantity to {"used", "limit", "reserved"}. The quantities are
+        "kimg", "hours" and "gpu_hours". "reserved" is the amount that only the confirmation may
+        use.
         """
         return {
             key: {"used": used, "limit": limit, "reserved": self._reserved(key, used, limit)}
@@ -175,7 +176,7 @@ class BudgetTracker(TrialCallback):
         return needed <= limit
 
     def _limited(self) -> list[tuple[str, float, float]]:
-        """Return (name, used amount, limit) of each quantity that the budget limits."""
+        """Return the name, the used amount and the limit of each quantity that has a limit."""
         amounts = [
             ("kimg", self.kimg, self.budget.kimg),
             ("hours", self.state["seconds"] / 3600, self.budget.hours),
@@ -262,7 +263,10 @@ class BudgetedSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the wrapped searcher that a trial has ended, and release the trial's unused kimg."""
+        """Tell the wrapped searcher that a trial has ended.
+
+        If the trial ended before its full length, other trials can use the remaining kimg.
+        """
         self._lengths.pop(trial_id, None)
         self.searcher.on_trial_complete(trial_id, result=result, error=error)
 

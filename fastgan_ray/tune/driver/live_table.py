@@ -70,7 +70,7 @@ class LiveTable(TrialCallback):
             self._live.start()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Update the table rows of new trials, and of trials that changed without a report."""
+        """Update the table rows of all trials that have not ended, including new trials."""
         now = time.monotonic()
         for trial in trials:
             row = self._state["trials"].get(trial.trial_id)
@@ -85,8 +85,8 @@ class LiveTable(TrialCallback):
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Show a new evaluation of a trial.
 
-        A report is ignored if it says that the trial failed, or if it repeats an evaluation. A
-        resumed trial repeats its earlier evaluations.
+        Ignore a report that says that the trial failed, diverged or ran out of memory. Also ignore
+        repeated evaluations: a resumed trial reports its earlier evaluations again.
         """
         row = self._state["trials"].get(trial.trial_id)
         repeated = row is not None and row["value"] is not None and result["kimg"] <= row["kimg"]

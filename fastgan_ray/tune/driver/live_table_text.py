@@ -24,8 +24,8 @@ def render(state: State, now: float, max_rows: int | None = None) -> Table:
     """Return the table of all trials.
 
     `now` is the time on the clock of `state`, in seconds. If there are more than `max_rows` trials,
-    the table has only `max_rows` rows. The best trial and the running trials are preferred, then
-    the latest trials.
+    only `max_rows` trials are shown. They are chosen in this order: the best trial, running trials,
+    ended trials, waiting trials. Of trials in the same state, the newest are chosen.
     """
     best, default, rows = best_of(state), default_of(state), list(state["trials"].values())
     visible = _most_interesting(rows, best, max_rows)

@@ -14,9 +14,9 @@ LONG_VALUE = 9  # values with more characters than this are long
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names of the parameters whose values differ between trials.
 
-    `points` has the parameter values of each trial by name. If there is only one trial, return all
-    names. Parameters with long values come last, because a narrow column cuts off the end of its
-    text.
+    `points` has one dict for each trial, from a parameter's name to its value. If there is only one
+    trial, return all names. Parameters with long values come last, because a narrow column of a
+    table shows only the start of a text.
     """
     lengths: dict[str, int] = {}
     for point in points:

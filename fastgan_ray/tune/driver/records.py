@@ -161,9 +161,9 @@ class TrialRecords(TrialCallback):
     def _discard_checkpoints(self, records: Iterable[Record], over: bool) -> None:
         """Remove unneeded checkpoints of trials that have ended.
 
-        The newest snapshot of Ray's state must also say that the trial has ended. Otherwise a
-        resume could start the trial again, and its checkpoint would be missing. If `over` is true,
-        no more trials will run, and the snapshot is not checked.
+        Checkpoints are removed only when the newest snapshot of Ray's state says that the trial has
+        ended. With an older snapshot, a resume would start the trial again and need a checkpoint.
+        If `over` is true, no more trials will run, so the snapshot is not checked.
         """
         in_snapshot = set() if over else ended_in_snapshot(self.folder)
         for record in records:
@@ -179,10 +179,11 @@ class TrialRecords(TrialCallback):
 def end_reason(
     state: str, last: Mapping[str, Any], config: Mapping[str, Any], stop_reason: str
 ) -> str:
-    """Return a text that says how a trial ended; "" if it failed, diverged or ran out of memory.
+    """Return a text about how a trial ended, such as "trained 40 of 40 kimg".
 
-    `state` is the trial's state. `last` is the trial's last result. `config` is the searcher's
-    suggestion. `stop_reason` says why the search stopped the trial.
+    Return "" if the trial failed, diverged or ran out of memory. `state` is the trial's state.
+    `last` is the trial's last result. `config` is the searcher's suggestion. `stop_reason` says why
+    the search stopped the trial.
     """
     kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
     return {

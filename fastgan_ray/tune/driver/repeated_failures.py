@@ -44,7 +44,7 @@ class RepeatedFailures(TrialCallback):
         return f"{trials} in a row failed for the same reason: {self.reason}"
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count the trial if it reports its failure; reset the counter at any other report."""
+        """Count the trial if it reports that it failed; any other report resets the counter."""
         if result.get("outcome") == "failed":
             self._count(trial, result["reason"])
         elif not self.reason:

@@ -57,10 +57,11 @@ class Reports:
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of a search or an ablation to the file `out`; return the report's path.
+    """Write the report of the run in `folder` to the file `out`; return the report's path.
 
-    If `out` is None, the file is report.html in `folder`. Raises UserError if `folder` is not the
-    folder of a search or an ablation, and OSError if the report cannot be written.
+    The run is a search, an ablation or a training. If `out` is None, the file is report.html in
+    `folder`. Raises UserError if `folder` is not the folder of a run, and OSError if the report
+    cannot be written.
     """
     path = out or folder / NAME
     write_atomically(path, page(read_run(folder), importances(folder), datetime.now(timezone.utc)))

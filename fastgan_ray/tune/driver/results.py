@@ -98,11 +98,12 @@ def summarise(
 def compare_with_default(
     best: Record | None, default: Record | None, metric: Metric, complete: bool = True
 ) -> tuple[bool | None, str]:
-    """Return whether the best trial is better than the published default, and a text about it.
+    """Return whether the best trial is better than the published default, and a verdict as a text.
 
-    The first value is None if the two trials cannot be compared. `best` and `default` are their
-    records, or None if there is no such trial. If `complete` is false, the search space does not
-    contain every published value, and `default` is the trial with the nearest values.
+    The first value is None if the two trials cannot be compared. `best` and `default` are the
+    records of the best trial and of the default's trial, or None if there is no such trial. If
+    `complete` is false, the search space does not contain every published value. Then `default` is
+    the trial with the nearest values.
     """
     if best is None:
         return None, "No trial has a value."
@@ -154,13 +155,14 @@ class SearchRecords(TrialRecords):
 def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     """Replace `folder`/best with the configuration, checkpoint and sample grid of the best trial.
 
-    `best` is the trial's record. best["source"] is the trial's folder, relative to `folder`. If
-    best["best_kimg"] is None, the trial's last checkpoint is copied to best/checkpoint. Otherwise
-    the trial's best checkpoint is copied there. If the last checkpoint is newer, it is copied to
-    best/checkpoint-last. Weights are hard links if the file system supports links.
+    `best` is the trial's record. best["source"] is the trial's folder, relative to `folder`. The
+    trial's best checkpoint becomes best/checkpoint. If the trial's last checkpoint is newer, it
+    becomes best/checkpoint-last. If best["best_kimg"] is None, the trial has no best checkpoint,
+    and its last checkpoint becomes best/checkpoint. Weights are hard links if the file system
+    supports links.
 
-    If the trial's folder no longer has the checkpoint, nothing changes. The checkpoint is then
-    already in best/, because it is removed only after it was copied.
+    If the trial's folder no longer has the checkpoint, nothing changes. A checkpoint is removed
+    only after it was copied, so best/ already has it.
     """
     running = (FileNotFoundError, shutil.Error) if best.get("state") == "unfinished" else ()
     # A running trial may replace its checkpoint during the copying; then best/ is not changed.
@@ -217,10 +219,11 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
 
 
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
-    """Return the record of the trial at the published default, or None if there is no such trial.
+    """Return the record of the trial at the published default, and whether all values are published.
 
-    The second value says whether the trial has the settings of the published FastGAN in all
-    PUBLISHED_SECTIONS. It is false if the search space excludes a published value.
+    The record is None if there is no such trial. The second value is true if the trial has the
+    settings of the published FastGAN in all PUBLISHED_SECTIONS. It is false if the search space
+    excludes a published value.
     """
     start, published = start_point(spec), RunConfig().model_dump()
     for record in records:

@@ -47,8 +47,8 @@ class RetryCounter(TrialCallback):
     def trial_restarts(self, trial: Trial) -> None:
         """Set the trial's failure count to 1 if the trial made progress before its process died.
 
-        A trial made progress if it has a checkpoint that is newer than its last report. Then only
-        the new death counts, not the earlier deaths.
+        A trial made progress if its newest checkpoint is later than its last report. Then only the
+        new death counts, not the earlier deaths.
         """
         self._count(trial, resume_kimg(self._trials / trial.trial_id), deaths=1)
 

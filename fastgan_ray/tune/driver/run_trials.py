@@ -61,9 +61,9 @@ def run_trials(
     """Run the trials of an experiment; return Ray's trials, and why the experiment ended early.
 
     The second value is "" if the experiment did not end early. An experiment ends early if several
-    trials in a row fail for the same reason. A resumed experiment runs only trials that have not
-    ended, and trials whose process died too often. Raises UserError if no machine has the resources
-    for a trial.
+    trials in a row fail for the same reason. A resumed experiment does not run trials again that
+    have ended, except trials whose process died too often. Raises UserError if no machine has the
+    resources for a trial.
     """
     options, nodes, folder = context.options, context.nodes, records.folder
     trials, states = folder / "trials", folder / "state"
@@ -175,8 +175,8 @@ def _trainable(
 ) -> Callable[[dict[str, Any]], None]:
     """Return the function that Ray runs for each trial.
 
-    Ray gets the resources of each trial from a second function, which is attached to it. `trials`
-    is the folder that contains all trials' folders.
+    A second function is attached to the returned function. Ray calls the second function to get the
+    resources of a trial. `trials` is the folder that contains all trials' folders.
     """
     nodes = context.nodes
 

@@ -31,7 +31,7 @@ UNKNOWN = {
 
 
 def point_of(trial: TrialLike) -> dict[str, Any]:
-    """Return {dotted name: value} of a trial's searched parameters."""
+    """Return the values of a trial's searched parameters, by the parameters' dotted names."""
     return dict(trial.config.get("point", {}))
 
 
@@ -43,9 +43,8 @@ def run_of(trial: TrialLike) -> dict[str, Any]:
 def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str:
     """Return a trial's state: "pending", "running" or one of `ENDED`.
 
-    `status` is Ray's status of the trial, and `result` is its last result. If Ray says that the
-    trial has ended, but `result` has no outcome and less than `total_kimg`, the search has stopped
-    the trial. Its state is then "stopped".
+    `status` is Ray's status of the trial, and `result` is the trial's last result. The state is
+    "stopped" if Ray has ended the trial before `total_kimg` and `result` has no outcome.
     """
     if status == "ERROR":
         return "out_of_memory" if OUT_OF_MEMORY in str(result.get("reason")) else "failed"
@@ -59,8 +58,8 @@ def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str
 def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
     """Return why a trial ended; "" if this is unknown.
 
-    `result` is the trial's last result. If it has no reason, the reason is the last line of the
-    traceback.
+    `result` is the trial's last result. If `result` has no reason, return the last line of the
+    traceback with which the trial's process died.
     """
     text = "" if result.get("reason") else last_failure(trial)
     if not text:
@@ -146,8 +145,8 @@ def observe(
 def best_of(state: State) -> str | None:
     """Return the name of the trial with the best value; None if no trial has a value.
 
-    Finished trials are preferred to all other trials, because their values come from full
-    evaluations. summary.json has the same best trial, because it uses the same order.
+    A finished trial is better than any trial that has not finished, because its value comes from a
+    full evaluation. This is the order that summary.json also uses.
     """
     sign = 1 if state["goal"] == "minimize" else -1
     ranks = {"finished": 0, "stopped": 1, "running": 1, "pending": 1, "unfinished": 1}
@@ -162,8 +161,8 @@ def best_of(state: State) -> str | None:
 def default_of(state: State) -> str | None:
     """Return the name of the trial at the published default; None if there is no such trial.
 
-    If the search space does not contain all of the default's values, return the first trial that
-    has the other values.
+    state["default"] may lack parameters, because the search space excludes their default values.
+    Then several trials may have the remaining values, and the first of these trials is returned.
     """
     default = state["default"].items()
     names = (name for name, row in state["trials"].items() if default <= row["point"].items())
@@ -187,8 +186,9 @@ def trial_eta(row: Mapping[str, Any], now: float) -> float | None:
 def search_eta(state: State, now: float) -> float | None:
     """Return the estimated seconds until the last trial ends; None if this is unknown.
 
-    The estimate assumes that the search continues at its speed so far. It is at least the time that
-    each running trial still needs. It is None if no process runs the search any more.
+    The estimate assumes that the search continues at its speed so far. But it is never shorter than
+    the estimate of a running trial (see `trial_eta`). The result is also None if no process runs
+    the search any more.
     """
     rows = state["trials"].values()
     is_stopped = any(row["state"] == "unfinished" for row in rows)

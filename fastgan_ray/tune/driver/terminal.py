@@ -29,8 +29,8 @@ def say(console: Console, part: RenderableType) -> None:
 def move_output(folder: Path, console: Console) -> None:
     """Send the output of this process to the file LOG in the run's folder.
 
-    Before that, print how to follow and how to stop the run in the background. Do nothing if the
-    output already goes to LOG.
+    First print two commands to the old output: one shows the progress of the run, and one stops
+    the run. Do nothing if the output already goes to LOG.
     """
     log, outputs = folder / LOG, (1, 2)  # standard output and standard error
     if log.is_file() and os.path.samestat(os.fstat(outputs[0]), log.stat()):
