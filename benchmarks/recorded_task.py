@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from record_curves import GRID, METRIC, RATES, SEEDS, recorded
 from replay import Step
 
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec
+
 Point = dict[str, Any]
 
 # The shares of a training's time that depend on its batch size, on its width, and on neither: with
@@ -52,6 +55,19 @@ class Task:
         self.noise = np.std(self._noise, axis=0)  # of the logarithm, by row
         self.values = sorted(math.exp(log[-1]) for log in self._logs.values())
         self.best = self.values[0]
+
+    def spec(self, method: str, rule: str, seed: int, total_kimg: float) -> SearchSpec:
+        """Return a search of this task. `method` and `rule` are lines of a search file."""
+        text = f"""
+name: b
+{method}
+metric: {{name: {METRIC}}}
+run_cap: 200
+seed: {seed}
+{rule}
+base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: {total_kimg}}}}}
+parameters: {SPACE}"""
+        return spec_from_text(text, "b.yaml")
 
     def curve(self, point: Point, seed: int) -> list[Step]:
         """Return a training's reports; it diverges if a grid point beside it diverged."""

@@ -16,27 +16,30 @@ import numpy as np
 import optuna
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
-from recorded_task import SPACE, Point, Task
+from recorded_task import Point, Task
 from replay import SimulatedTrial, Step, cost, replay
 
 from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.space import assign
 from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.tune.suggest.parameters import decode, suggest
 
 METRIC = "fd_efficientnet_lite0"
 BUDGET = 32.0  # trainings, as of random search without early stopping
 WORKERS = 2
 SHORT, SHORT_BUDGET = 2, 4.0  # of a search before: rows of its trainings, and its cost
+# Early stopping; FIRST is the kimg of the first row.
 RULES = {
     "none": "",
-    "asha 2": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2}",
-    "asha 3": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 3}",
-    "asha 3 once": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 3, revisit: false}",
-    "asha 3 from .4": "early_terminate: {type: hyperband, min_iter: 0.4, eta: 3}",
-    "hyperband": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2, brackets: 2}",
-    "median": "early_terminate: {type: median, min_iter: 0.2}",
-    "patience": "early_terminate: {type: patience, kimg: 0.4}",
-    "chance": "early_terminate: {type: chance}",
-    "chance .1": "early_terminate: {type: chance, probability: 0.1}",
+    "asha 2": "{type: hyperband, min_iter: FIRST, eta: 2}",
+    "asha 3": "{type: hyperband, min_iter: FIRST, eta: 3}",
+    "asha 3 once": "{type: hyperband, min_iter: FIRST, eta: 3, revisit: false}",
+    "asha 3 from second": "{type: hyperband, min_iter: 2*FIRST, eta: 3}",
+    "hyperband": "{type: hyperband, min_iter: FIRST, eta: 2, brackets: 2}",
+    "median": "{type: median, min_iter: FIRST}",
+    "patience": "{type: patience, kimg: 2*FIRST}",
+    "chance": "{type: chance}",
+    "chance .1": "{type: chance, probability: 0.1}",
 }
 SAMPLERS = {
     "random": "random",
@@ -81,13 +84,8 @@ def simulate(
     priors: Sequence[Prior] = (),
 ) -> list[SimulatedTrial]:
     """Return a search's trials, which report at each of `kimg`."""
-    spec = spec_from_text(
-        f"name: b\nmethod: {SAMPLERS[sampler]}\nsampler: {sampler}\nmetric: {{name: {METRIC}}}\n"
-        f"run_cap: 200\nseed: {seed}\n{RULES[rule]}\n"
-        f"base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: {kimg[-1]}}}}}"
-        f"\nparameters:{SPACE}",
-        "b.yaml",
-    )
+    method = f"method: {SAMPLERS[sampler]}\nsampler: {sampler}"
+    spec = task.spec(method, _rule(rule, kimg[0]), seed, kimg[-1])
     with tempfile.TemporaryDirectory(dir=_memory()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return replay(
@@ -98,6 +96,12 @@ def simulate(
             budget,
             priors=priors,
         )
+
+
+def _rule(name: str, first: float) -> str:
+    """Return the line of a search file for a rule of `RULES`."""
+    text = RULES[name].replace("2*FIRST", f"{2 * first:g}").replace("FIRST", f"{first:g}")
+    return f"early_terminate: {text}" if text else ""
 
 
 def grid(task: Task, seed: int) -> BestPoints:
@@ -118,15 +122,18 @@ def grid(task: Task, seed: int) -> BestPoints:
     return best_points(trials)
 
 
-def plain_optuna(task: Task, seed: int) -> BestPoints:
-    """Search with Optuna's TPE and its defaults, one complete training after the other."""
+def plain_optuna(
+    sampler: Callable[[int], optuna.samplers.BaseSampler], task: Task, seed: int
+) -> BestPoints:
+    """Search with a sampler of Optuna and its defaults, one complete training after the other."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    space = task.spec("method: random", "", seed, task.kimg[-1]).space
+    study = optuna.create_study(sampler=sampler(seed))
     trials: list[SimulatedTrial] = []
     now = 0.0
     while now < BUDGET:
         trial = study.ask()
-        point = _suggested(trial)
+        point = assign(space, functools.partial(suggest, trial))
         simulated = SimulatedTrial(trial.number, point, now)
         for step in task.curve(point, seed):
             now += step.seconds
@@ -141,6 +148,14 @@ def plain_optuna(task: Task, seed: int) -> BestPoints:
     return best_points(trials)
 
 
+def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def _gp(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.GPSampler(seed=seed)
+
+
 def rays_own(task: Task, seed: int) -> BestPoints:
     """Search with Ray's OptunaSearch and Ray's ASHA, called as Ray Tune calls them."""
     with warnings.catch_warnings():
@@ -149,7 +164,12 @@ def rays_own(task: Task, seed: int) -> BestPoints:
 
 
 def _rays_own(task: Task, seed: int) -> BestPoints:
-    search = OptunaSearch(_suggested_space, metric=METRIC, mode="min", seed=seed)
+    space = task.spec("method: random", "", seed, task.kimg[-1]).space
+
+    def suggest_all(trial: optuna.Trial) -> None:
+        assign(space, functools.partial(suggest, trial))
+
+    search = OptunaSearch(suggest_all, metric=METRIC, mode="min", seed=seed)
     asha = AsyncHyperBandScheduler(
         time_attr="kimg", metric=METRIC, mode="min", grace_period=0.2, max_t=1.0, reduction_factor=3
     )
@@ -159,7 +179,8 @@ def _rays_own(task: Task, seed: int) -> BestPoints:
     while True:
         while len(running) < WORKERS and cost(trials) < BUDGET:
             name = f"{len(trials):05d}"
-            point = dict(search.suggest(name))
+            params = search.suggest(name)
+            point = {p.name: decode(p, params[p.name]) for p in space if p.name in params}
             simulated = SimulatedTrial(len(trials), point, now)
             trials.append(simulated)
             steps = task.curve(point, seed)
@@ -191,21 +212,6 @@ class _Named:
 
     def __init__(self, trial_id: str) -> None:
         self.trial_id = trial_id
-
-
-def _suggested(trial: optuna.Trial) -> Point:
-    low, high = 1e-4, 4e-3
-    return {
-        "model.ngf": trial.suggest_categorical("model.ngf", [4, 8]),
-        "train.batch_size": trial.suggest_categorical("train.batch_size", [4, 8]),
-        "augment.policy": trial.suggest_categorical("augment.policy", ["", "color,translation"]),
-        "train.lr_g": trial.suggest_float("train.lr_g", low, high, log=True),
-        "train.lr_d": trial.suggest_float("train.lr_d", low, high, log=True),
-    }
-
-
-def _suggested_space(trial: optuna.Trial) -> None:
-    _suggested(trial)
 
 
 def best_points(trials: Sequence[SimulatedTrial]) -> BestPoints:
@@ -242,6 +248,7 @@ def searches() -> dict[str, Search]:
             ours, "tpe", "asha 3", first=True
         ),
         "grid (3 rates), none": grid,
-        "plain Optuna TPE, none": plain_optuna,
+        "plain Optuna TPE, none": functools.partial(plain_optuna, _tpe),
+        "plain Optuna GP, none": functools.partial(plain_optuna, _gp),
         "Ray's OptunaSearch + ASHA 3": rays_own,
     }
