@@ -36,8 +36,8 @@ class Finding(NamedTuple):
     """A symptom of an operation, measured in generated and in augmented real pictures.
 
     `fake` is the mean of the symptom in generated pictures minus its mean in real pictures.
-    `augmented` is its mean in augmented real pictures minus its mean in real pictures. All three
-    numbers are in standard deviations of the symptom.
+    `augmented` is its mean in augmented real pictures minus its mean in real pictures. The unit of
+    `fake`, `augmented` and `error` is the standard deviation of the symptom.
     """
 
     op: str
@@ -63,10 +63,11 @@ def shrink(images: Tensor) -> Tensor:
 def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float) -> list[Finding]:
     """Measure the symptoms of all operations of the policy in pictures (B, C, H, W).
 
-    `real` and `fake` are results of `shrink`. `config` must have the strongest values so far of the
-    settings that schedules change. `p` is the probability of the adaptive operations. The same
-    pictures always give the same result. Raises ValueError for fewer than 2 real or 2 generated
-    pictures.
+    `real` and `fake` are results of `shrink`. If a schedule changes a setting, `config` must have
+    its strongest value so far. `p` is the current probability of the adaptive operations. If a
+    controller changes p and p is above 0, `config.ada_max_p` is used instead. If a schedule changes
+    `ada_p`, p is raised to at least `config.ada_p`. The same arguments always give the same result.
+    Raises ValueError for fewer than 2 real or 2 generated pictures.
     """
     if len(real) < 2 or len(fake) < 2:
         raise ValueError(
@@ -90,7 +91,7 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
 
 
 def leak_metrics(findings: Iterable[Finding]) -> dict[str, float]:
-    """Return `fake` of each finding by metric name: {"leak/SYMPTOM": number}."""
+    """Return a metric "leak/SYMPTOM" for each finding; its value is `Finding.fake`."""
     return {f"leak/{finding.symptom}": finding.fake for finding in findings}
 
 
@@ -207,8 +208,8 @@ def _direction(images: Tensor) -> Tensor:
 def _border(images: Tensor) -> Tensor:
     """Measure how blank the blankest edge of each picture is: (B,).
 
-    It is the fraction of blank pixels at this edge minus the fraction in the middle of the picture.
-    A pixel is blank if all its channels are near 0.
+    The blankness of an edge is the fraction of blank pixels at this edge, minus the fraction of
+    blank pixels in the middle of the picture. A pixel is blank if all its channels are near 0.
     """
     blank = (images.abs().amax(dim=1) < BLANK).float()
     edges = [blank[:, 0], blank[:, -1], blank[:, :, 0], blank[:, :, -1]]

@@ -99,7 +99,7 @@ def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Paramete
 
 
 def cutout(images: Tensor, parameters: Parameters) -> Tensor:
-    """Fill a rectangle of each picture (B, C, H, W) with zeros.
+    """Fill the hole, a rectangle, of each chosen picture (B, C, H, W) with zeros.
 
     `parameters` is a result of `draw_cutout`. The rectangle has the proportions of the picture, and
     may lie partly outside the picture.
@@ -171,9 +171,9 @@ def _sides(images: Tensor) -> int | Tensor:
 
 
 def _distances(images: Tensor, start_B2: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how far each row (B, H) and each column (B, W) is from a pixel of each picture.
+    """Return row indices minus start rows (B, H), and column indices minus start columns (B, W).
 
-    `start_B2` has the row and the column of this pixel. The distances are signed, in pixels.
+    `start_B2` has a start row and a start column, in pixels, for each picture.
     """
     row, column = (torch.arange(side, device=images.device) for side in images.shape[-2:])
     return row - start_B2[:, :1], column - start_B2[:, 1:]

@@ -22,7 +22,7 @@ CLEAN = 0.5  # the probability that t is 0
 def draw(count: int, rng: torch.Generator) -> Parameters:
     """Draw two numbers from U(0, 1) for each of B = `count` pictures: {"noisy", "step"}, (B,) each.
 
-    `steps` turns them into the number t of diffusion steps.
+    In `steps`, "noisy" decides whether a picture gets noise, and "step" decides how much.
     """
     uniform = torch.rand((2, count), generator=rng)
     return {"noisy": uniform[0], "step": uniform[1]}

@@ -42,7 +42,8 @@ def DiffAugment(  # noqa: N802 - the published name
     numbers do not depend on the size of the pictures. So with the same seed, a picture and its
     smaller copy get the same change.
 
-    Raises ValueError for an unknown operation or strength, and for an `x` of another shape or type.
+    Raises ValueError for other operations or strengths, for a strength that is not valid, and for
+    an `x` of another shape or type.
     """
     if unknown := [name for name in strengths if name not in STRENGTHS]:
         raise ValueError(f"DiffAugment has no setting {unknown[0]}; use {', '.join(STRENGTHS)}")
@@ -95,7 +96,8 @@ class AdaptiveAugment:
         `real_logits` are D's logits (B, ...) of the batch. `undecided` is the logit of an undecided
         D: 0 for the hinge and logistic losses, 0.5 for least squares. For Wasserstein and
         relativistic losses, pass D's logits of generated pictures (B, ...) instead. Raises
-        ValueError if the batch is empty. The function does not wait for the device.
+        ValueError if the batch is empty. The function waits for the device only if the state must
+        be moved to the device of `real_logits`.
         """
         if not real_logits.numel():
             raise ValueError(f"real_logits must not be empty (got {tuple(real_logits.shape)})")

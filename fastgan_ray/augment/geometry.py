@@ -94,12 +94,12 @@ def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
 def change_some(
     images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor], per_picture: Tensor
 ) -> Tensor:
-    """Replace the chosen pictures (bool, (B,)) by the result of `change`.
+    """Replace the pictures with True in `chosen` (B,) by the result of `change`.
 
-    `change(images, per_picture)` takes pictures and their rows of `per_picture`, and returns the
-    changed pictures. On the CPU, `change` gets only the chosen pictures. On other devices,
-    selecting pictures would wait for the device. So `change` gets all pictures, and the results for
-    the others are discarded.
+    `per_picture` has a row of parameters for each picture. `change` takes pictures and their rows
+    of `per_picture`, and returns the changed pictures. On the CPU, `change` gets only the chosen
+    pictures. On other devices, it gets all pictures, and its results for pictures that are not
+    chosen are discarded, because selecting pictures would wait for the device.
     """
     if images.device.type != "cpu":
         return torch.where(chosen[:, None, None, None], change(images, per_picture), images)

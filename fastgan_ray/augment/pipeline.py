@@ -1,8 +1,8 @@
-"""Apply an augmentation policy; the two sizes at which D sees a picture get the same change.
+"""Apply the operations of an augmentation policy to pictures.
 
-This works because all random numbers are drawn first and do not depend on a picture's size. They
-are drawn on the CPU, and the operations are applied on the pictures' device, without waiting. All
-operations are differentiable with respect to the pictures.
+D sees a picture at two sizes, and both sizes get the same change. So all random numbers are drawn
+first and do not depend on the size. The numbers are drawn on the CPU. The operations are applied on
+the pictures' device, without waiting, and are differentiable with respect to the pictures.
 """
 
 from __future__ import annotations

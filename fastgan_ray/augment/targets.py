@@ -20,10 +20,10 @@ from fastgan_ray.config.task_fields import PREDICTED
 def targets_of(drawn: Draw, config: AugmentConfig, channels: int) -> Tensor:
     """Compute what D must predict: (2, B, PREDICTED_COUNT), numbers in [0, 1] and their weights.
 
-    `drawn` has the random numbers of B pictures with `channels` channels. For each picture, the
-    weights of an operation's numbers add up to 1. A number without effect has the weight 0. A
-    number has no effect if the policy does not have its operation, if the picture was not chosen
-    for the operation, or if the operation's strength in `config` is 0. The saturation of grey
+    `drawn` has the random numbers of B pictures with `channels` channels. A number without effect
+    on a picture has the weight 0. The other numbers of an operation have equal weights that add up
+    to 1. A number has no effect if the policy does not have its operation, if the picture was not
+    chosen for the operation, or if the number's strength in `config` is 0. The saturation of grey
     pictures also has no effect.
     """
     count = len(next(iter(next(iter(drawn.values())).values())))
@@ -37,7 +37,11 @@ def targets_of(drawn: Draw, config: AugmentConfig, channels: int) -> Tensor:
 
 
 def _color(drawn: Parameters, config: AugmentConfig, channels: int) -> Tensor:
-    """Scale brightness U(-b, b), and saturation and contrast U(1 - s, 1 + s), to U(0, 1)."""
+    """Return brightness, saturation and contrast, scaled to [0, 1], and their weights.
+
+    In `drawn`, brightness is from -b to b, and saturation and contrast are from 1 - s to 1 + s. b
+    and s are their strengths in `config`.
+    """
     strengths = {name: getattr(config, name) for name in PREDICTED["color"]}
     centres = {"brightness": 0.0, "saturation": 1.0, "contrast": 1.0}
     numbers = [
@@ -73,8 +77,8 @@ def _cutout(drawn: Parameters, config: AugmentConfig, channels: int) -> Tensor:
 def _with_weights(numbers: Tensor, chosen: Tensor, has_effect: Tensor) -> Tensor:
     """Stack `numbers` (B, n) and their weights: (2, B, n).
 
-    `chosen` (bool, (B,)) says which pictures change, and `has_effect` (bool, (n,)) which numbers
-    have an effect.
+    `chosen` (bool, (B,)) says which pictures change. `has_effect` (bool, (n,)) says which numbers
+    have an effect on the chosen pictures.
     """
     weights = (chosen[:, None] & has_effect) / has_effect.sum().clamp(min=1)
     return torch.stack([numbers, weights])

@@ -43,9 +43,9 @@ def register(
     A picture is changed with probability `augment.probability`. If the operation is `adaptive`, the
     probability is p, which `augment.ada` controls.
 
-    Raises ValueError if this package has an operation of this name, if `name` has other characters
-    than letters, digits and underscores, if an argument is not a function, or if `draw` does not
-    return such a dictionary.
+    Raises ValueError if this package has an operation `name`, if `name` has other characters than
+    letters, digits and underscores, if `apply` or `draw` is not a function, or if a result of
+    `draw` is not a dictionary of CPU tensors with `count` rows.
     """
     if name in AUGMENT_OPS:
         raise ValueError(f"{name} is an operation of this package; choose another name")

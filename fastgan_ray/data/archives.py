@@ -1,4 +1,4 @@
-"""Read pictures from a zip or tar archive without unpacking them to files."""
+"""Read pictures from a zip or tar archive, directly or through one unpacked tar file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from fastgan_ray.errors import UserError
 
 _REPEATED = "a later entry has the same name"
 _BLOCK = 2**20
-# A compressed tar archive is refused if it unpacks to more than this many times its size.
+# A compressed tar archive is refused if it unpacks to more than this many times its size. A size
+# below _BLOCK bytes counts as _BLOCK bytes.
 _MAX_RATIO = 100
 _TAR_ERRORS = (tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error)
 _UNPACKERS: dict[str, Callable[[Path], BufferedIOBase]] = {
@@ -83,9 +84,10 @@ def _zip_now(path: Path) -> zipfile.ZipFile:
 def _open_zip(path: Path, pid: int, mtime_ns: int, size: int) -> zipfile.ZipFile:
     """Open a zip archive and keep it open for the next call with the same arguments.
 
-    An archive's directory can be long, so opening the archive for each picture would be slow.
-    `pid` is the process id. `mtime_ns` and `size` are the file's modification time in nanoseconds
-    and its size in bytes. If one of these changes, the archive is opened again.
+    Opening an archive reads its list of entries. This list can be long, so opening the archive for
+    each picture would be slow. `pid` is the process id. `mtime_ns` is the archive's modification
+    time in nanoseconds, and `size` is its size in bytes. If one of the arguments changes, the
+    archive is opened again.
     """
     return zipfile.ZipFile(path)
 
@@ -111,7 +113,7 @@ def open_tar(path: Path) -> Listing:
 
     A compressed archive is unpacked once, into one tar file in the cache. Raises UserError if the
     archive is damaged, if the name of an entry leads out of the archive ("../a.png"), or if the
-    unpacked tar file is more than _MAX_RATIO times as large as the archive.
+    unpacked tar file is much larger than the archive (see _MAX_RATIO).
     """
     try:
         plain = _plain_tar(path)

@@ -1,8 +1,8 @@
 """Read the boxes of objects in pictures from a CSV file, and crop pictures by their boxes.
 
 The file has the columns name, x, y, width and height, in any order. Other columns are ignored. The
-name is a picture's path, relative to `data.path`. The numbers are in pixels. They belong to the
-picture after it is rotated as its EXIF data says. x and y are the upper left corner of the box.
+name is a picture's path, relative to `data.path`. x and y are the upper left corner of the box. All
+numbers are in pixels, measured in the picture after the rotation that its EXIF data demands.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Box(NamedTuple):
 
 
 class Cropped(NamedTuple):
-    """The result of `crop_all`: pictures with crops, names of other pictures, and remarks."""
+    """The result of `crop_all`."""
 
     pictures: list[Picture]
     """The pictures that have a box, with their crops."""
@@ -45,12 +45,13 @@ class Cropped(NamedTuple):
 
 
 def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped:
-    """Compute the crop of each picture from its box in the CSV file `path`.
+    """Compute the crop of each picture that has a box in the CSV file `path`.
 
     `padding` makes the crop larger than the box; see `crop_of`. If a picture file has several
-    pages, a row can name one page, such as "a.tif[07]". The row of the file itself is used for all
-    other pages. A returned picture has the width and height of its crop. Raises UserError if the
-    CSV file or a row is not valid, or if a box extends more than 1 pixel beyond its picture.
+    pages, a row can name a page ("a.tif[07]") or the file ("a.tif"). The row of the file is used
+    for all pages that have no row. In the result, the facts of a picture have the width and height
+    of the crop. Raises UserError if the CSV file or a row is not valid, or if a box extends more
+    than 1 pixel beyond its picture.
     """
     boxes = read_boxes(path)
     cropped, without_box, used = [], [], set()
@@ -76,10 +77,10 @@ def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped
 def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
     """Return a square crop around a box; its side is (1 + `padding`) times the box's longer side.
 
-    `width` and `height` are the size of the picture. If the square extends beyond the picture, it
-    is moved into the picture. If it is longer than a side of the picture, it is cut off there and
-    is no longer a square. Source: Keras' ADA example (Beres 2021), which cuts off squares instead
-    of moving them.
+    `width` and `height` are the size of the picture. A square that extends beyond the picture is
+    moved into the picture. If the square is wider or higher than the picture, the crop is a
+    rectangle with the width or height of the picture. Source: Keras' ADA example (Beres 2021). The
+    example does not move squares; it cuts off the part outside the picture.
     """
     side = (1 + padding) * max(box.width, box.height)
     left, right = _interval(box.x + box.width / 2, side, width)
@@ -88,9 +89,10 @@ def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
 
 
 def read_boxes(path: Path) -> dict[str, Box]:
-    """Read the CSV file `path`; return {name of a picture: its box}.
+    """Read the CSV file `path`; return a dict from the names in it to their boxes.
 
-    Raises UserError if the file or a row is not valid; the message has the file and the line.
+    Raises UserError if the file or a row is not valid. The message names the file, and the line if
+    a line is wrong.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -138,8 +140,8 @@ def _columns(header: list[str], path: Path) -> list[int]:
 def _read_row(row: list[str], count: int, columns: list[int], where: str) -> tuple[str, Box]:
     """Return the picture's name and the box in a row; raise UserError if the row is not valid.
 
-    `count` is the number of values that the row must have. `columns` has the indices of COLUMNS.
-    `where` names the row in messages.
+    `count` is the number of values that the row must have. `columns` is a result of `_columns`.
+    `where` names the row in messages. In the returned box, `line` is 0.
     """
     if len(row) != count:
         raise UserError(

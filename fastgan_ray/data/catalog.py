@@ -69,11 +69,12 @@ def catalog() -> list[Row]:
 
 
 def resolve(path: str) -> Path:
-    """Return `path` if it exists, else the path of the archive of the data set with this name.
+    """Return the path of the pictures: `path` itself, or the archive of the set named `path`.
 
-    A named set is downloaded when it is first used. If `path` is both an existing path and a name,
-    the path is used. Raises UserError if `path` is neither, or if the archive is missing and cannot
-    be downloaded; the message then says where to put the archive.
+    If `path` exists, it is returned, even if a named set has the same name. The archive of a named
+    set is downloaded when the set is first used. Raises UserError if `path` does not exist and is
+    not a name. Also raises UserError if the archive cannot be downloaded or has changed; the
+    message says what to do.
     """
     if (existing := _existing_path(path)) is not None:
         return existing
@@ -115,11 +116,11 @@ def _unknown(path: str) -> str:
 
 
 def _ensure_archive(name: str) -> None:
-    """Download the archive of a set if it is missing, and check that it is the recorded archive.
+    """Download the archive of a set if it is missing; check that it is the same as at first use.
 
-    The authors publish no checksums. So the first archive is trusted, and its sha256 is recorded in
-    a file next to it. Raises UserError if a later archive has another sha256, if the archive is not
-    complete, or if it cannot be downloaded.
+    The authors of the sets publish no checksums. So the archive is trusted at first use, and its
+    sha256 is recorded in a file next to the archive. Raises UserError if the sha256 later differs
+    from the record, if the archive is not complete, or if it cannot be downloaded.
     """
     target = _local(name)
     record = target.with_suffix(".json")
@@ -210,7 +211,7 @@ def _recorded_sha256(record: Path) -> str | None:
 
 
 def _by_hand(images: int, description: str) -> DataSet:
-    """Return the entry of a set that has no download, from table 3 of FastGAN's paper."""
+    """Return the catalog's entry of a set of FastGAN's paper (table 3) that has no download."""
     text = f"{description}, 1024 px in FastGAN's paper"
     return DataSet(images, text, _NOT_STATED, downloadable=False)
 

@@ -112,9 +112,10 @@ def check_all(path: Path, listing: Listing, frames: Frames, track: Track) -> lis
 
 
 def _known(record: Path) -> Mapping[str, FileFacts]:
-    """Read {sha256 of a picture file: its properties} from the cache file `record`.
+    """Read the properties of checked picture files from the cache file `record`.
 
-    Damaged entries are left out. If the file is missing or damaged, the result is empty.
+    The keys of the result are the sha256 of the picture files. Damaged entries are left out. If
+    `record` is missing or damaged, the result is empty.
     """
     try:
         stored = json.loads(record.read_text(encoding="utf-8"))

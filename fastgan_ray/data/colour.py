@@ -64,9 +64,8 @@ def profile_name(profile: bytes | None) -> str:
 def _transform(profile: bytes, mode: str) -> Transform | None:
     """Return a function that converts pictures of `mode` from an ICC profile to sRGB.
 
-    `mode` is RGB, L or CMYK. Return None if the pictures must stay unchanged. This is the case if
-    the profile is damaged, is for another mode, or would change no colour by more than _SAME levels
-    of 255.
+    `mode` is RGB, L or CMYK. Return None if the profile must be ignored: it is damaged, it is for
+    another mode, or (RGB and L) it changes every colour by at most _SAME of 255 levels.
     """
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -90,7 +89,7 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
 
 
 def _samples(mode: str) -> Image.Image:
-    """Return a test picture: all 256 greys for mode L, else _STEPS levels of each of R, G and B."""
+    """Return a test picture with all greys (mode L) or with _STEPS ** 3 colours (mode RGB)."""
     if mode == "L":
         return Image.frombytes("L", (256, 1), bytes(range(256)))
     levels = np.linspace(0, 255, _STEPS).round().astype(np.uint8)

@@ -24,12 +24,11 @@ _OWN_FILES = ("data.mdb", "lock.mdb")
 
 
 def open_lmdb(path: Path) -> Listing:
-    """List the pictures of an LMDB, and the other keys.
+    """List the pictures of an LMDB, and the other keys and files.
 
-    Pictures are recognised by their content. If some keys differ only in digits, and at least one
-    of their values is a picture, all these values count as pictures. If the keys of all pictures
-    have the form `<resolution>-<index>`, only the largest resolution that has all pictures is used.
-    Raises UserError if the LMDB is damaged, or if it has fewer pictures than it states.
+    `_pictures` says which values count as pictures. If the keys of all pictures have the form
+    `<resolution>-<index>`, only the largest complete resolution is used (see `_largest_complete`).
+    Raises UserError if the LMDB is damaged, or has fewer pictures than a key of _COUNTS states.
     """
     try:
         with _lmdb_lock, _open(path) as env, env.begin(buffers=True) as transaction:
@@ -54,9 +53,9 @@ def open_lmdb(path: Path) -> Listing:
 def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
     """Return the sorted keys of pictures, and the other keys.
 
-    `heads` is {key: first bytes of its value}. Keys that differ only in digits form a group. If a
-    group has at least one picture, all its values count as pictures. A value with other content
-    then counts as a damaged picture.
+    `heads` has the first bytes of the value of each key; they show whether the value is a picture.
+    Keys that differ only in digits form a group. If a group has at least one picture, all values of
+    the group count as pictures: those that are not recognised are damaged pictures.
     """
     by_pattern = defaultdict(list)
     for name in sorted(heads):
@@ -84,10 +83,10 @@ def _unreadable(name: str, head: bytes) -> LeftOut | None:
 
 
 def _not_a_picture(name: str, pattern: str) -> LeftOut | None:
-    """Return a LeftOut for a key whose value is not a picture.
+    """Return a LeftOut for a key whose value is not a picture, or None if it counts as damaged.
 
-    Return None if the key has a picture's suffix, because the value then counts as a damaged
-    picture.
+    A value counts as a damaged picture if the key `name` has a picture's suffix. `pattern` is the
+    key with "*" for each number.
     """
     if suffix_of(name) in SUFFIXES:
         return None
@@ -108,11 +107,11 @@ def _largest_complete(
 ) -> tuple[list[str], list[LeftOut], str]:
     """Choose the largest complete resolution of an LMDB with keys such as "256-00001".
 
-    Such an LMDB has each picture at several resolutions. A resolution is complete if it has
-    `stated` pictures, or if `stated` is None, as many pictures as the resolution with the most
-    pictures. Return the keys of the chosen resolution, the other keys, and a note for the user if a
-    larger resolution is incomplete (else ""). If the keys have another form, all are chosen. Raises
-    UserError if no resolution is complete.
+    Such an LMDB has each picture at several resolutions. A resolution is complete if it has at
+    least `stated` pictures. If `stated` is None, the largest number of pictures at one resolution
+    is used instead. Returns the chosen keys, the other keys, and a note. The note tells the user
+    that a larger resolution is incomplete; otherwise it is "". If a key has another form, all keys
+    are chosen. Raises UserError if no resolution is complete.
     """
     by_size = defaultdict(list)
     for name in names:

@@ -209,7 +209,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 def _from_integers(image: Image.Image) -> Image.Image:
     """Convert 16-bit grey to 8-bit grey; add alpha if the file declares a transparent value.
 
-    Raises UserError for numbers with decimals, and for values outside 0 to 65535.
+    Raises UserError if the pixels are floating-point numbers or are outside 0 to 65535.
     """
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:

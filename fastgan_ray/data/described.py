@@ -25,7 +25,7 @@ class Described(TypedDict):
 
 
 def describe(source: Source, config: DataConfig, size: Size) -> Described:
-    """Return a set's path, its number of pictures, and the remarks about them.
+    """Describe a set of pictures: its path, the number of pictures, and the remarks.
 
     `size` is the height and width, in px, of the pictures on which the networks train.
     """

@@ -69,7 +69,7 @@ def tiled(images_BCHW: Tensor, columns: int | None = None, gap: int = GAP) -> Te
 def cut_grid(grid: Image.Image, count: int) -> Iterator[Image.Image]:
     """Yield the `count` tiles of a grid that `save_grid` wrote with its default columns and gap.
 
-    Raises ValueError if a grid of `count` tiles cannot have this size.
+    Raises ValueError if the size of `grid` does not fit `count` tiles.
     """
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

@@ -39,11 +39,12 @@ def with_end(data: bytes) -> bytes:
 
 
 def _inspect_end(data: bytes) -> tuple[bool, bool]:
-    """Return whether a JPEG lacks its end marker, and whether it ends inside its last scan.
+    """Return whether a JPEG lacks its end marker, and if so, whether its last scan has begun.
 
     A progressive JPEG has several scans. Each scan adds bits to the coefficients of some colour
-    components. A scan is the last one if no coefficient lacks bits after it. Only the coefficients
-    of frequency 0 (the mean, "DC") and of the highest frequency, 63, are checked.
+    components. After the last scan, no coefficient lacks bits. Only the coefficients of frequency 0
+    (the mean, "DC") and of the highest frequency, 63, are checked. If the end marker is not
+    missing, both results are False.
     """
     at, in_scan = 2, False
     missing_bits: dict[tuple[int, bool], int] = {}

@@ -136,9 +136,10 @@ def _is_raw(head: bytes) -> bool:
 
 
 def _first_tags(head: bytes) -> dict[int, int]:
-    """Return {tag: value} of the first page of a TIFF file; {} for other files.
+    """Return the tags of the first page of a TIFF file, and {} for other files.
 
-    Tags that are not completely in `head` are left out.
+    The keys are the numbers of the tags. The values are the last 4 bytes of the tags' entries, as
+    integers. Tags that are not completely in `head` are left out.
     """
     if not head.startswith(_TIFF_HEADERS):
         return {}

@@ -36,7 +36,8 @@ class LeftOut(NamedTuple):
 
     name: str
     kind: str
-    """The suffix in lower case, e.g. ".txt", or a word, e.g. "link"."""
+    """The suffix in lower case, e.g. ".txt"; words, e.g. "link"; or a pattern, e.g. "256-*", for
+    keys of an LMDB."""
     reason: str
     quiet: bool = False
     """True if messages do not mention the file, e.g. a hidden file that is not a picture."""
@@ -104,10 +105,10 @@ def require_inside(path: Path, kind: str, names: Sequence[str]) -> None:
 
 
 def describe_left_out(left_out: Sequence[LeftOut]) -> str:
-    """Return a line that says how many files of each kind were not read; "" if all were read.
+    """Return a line that says how many files of each kind were not read.
 
-    Example: "3 files were not read: 1 .cr2 and 1 .dng (a camera's raw file; ...), 1 .txt". Files
-    that are `quiet` are not mentioned.
+    Example: "3 files were not read: 1 .cr2 and 1 .dng (a camera's raw file; ...), 1 .txt". Entries
+    with `LeftOut.quiet` are not counted. The result is "" if no entry is counted.
     """
     mentioned = [entry for entry in left_out if not entry.quiet]
     if not mentioned:

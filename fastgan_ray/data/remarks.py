@@ -56,7 +56,7 @@ def sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
 
 
 def mirrored_sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
-    """Return the `sketches` of the pictures after mirroring the pictures left to right."""
+    """Return `sketches(pictures)`, each mirrored left to right."""
     values = sketches(pictures).reshape(len(pictures), SKETCH_SIDE, SKETCH_SIDE, 3)
     return values[:, :, ::-1].reshape(len(pictures), 3 * SKETCH_SIDE**2)
 

@@ -14,8 +14,8 @@ class Sampler:
 
     Each epoch has a new random order of the `count` pictures. A batch may continue into the next
     epoch, so any batch size works with any number of pictures. `flip` is the probability of a flip.
-    The order of the pictures does not depend on it, because random numbers for flips are always
-    drawn.
+    Random numbers for flips are always drawn, so the order of the pictures does not depend on
+    `flip`.
     """
 
     def __init__(self, count: int, batch_size: int, flip: float, rng: torch.Generator) -> None:
@@ -39,7 +39,11 @@ class Sampler:
         return torch.cat(parts), flips
 
     def state(self) -> dict[str, Tensor]:
-        """Return copies of the tensors that determine the next batches, and the state of `rng`."""
+        """Return copies of the data that determines the next batches.
+
+        "order" is the order of the pictures in this epoch, "position" is the number of pictures
+        drawn in this epoch, and "rng" is the state of the random number generator.
+        """
         return {
             "order": self._order.clone(),
             "position": torch.tensor(self._position),

@@ -36,7 +36,8 @@ def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
     The reference pictures of the metrics are the pictures at `eval.data`, or the fraction
     `eval.held_out` of the pictures at `data.path`, or, by default, all pictures at `data.path`.
     Raises UserError like `open_source`. Also raises UserError if there are fewer than 2 training
-    or held-out pictures, or if a held-out picture is also a training picture.
+    pictures or fewer than 2 held-out pictures, or if a picture at `eval.data` is also at
+    `data.path`.
     """
     whole = config.data.model_copy(update={"limit": None})
     everything = open_source(whole, track=track)
@@ -50,10 +51,10 @@ def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
 
 
 def require_different_limits(limits: Set[float | None], pool: Source) -> None:
-    """Raise UserError if one of several values of `data.limit` is too high to have an effect.
+    """Raise UserError if `limits` has several values of `data.limit` and one has no effect.
 
-    `limits` are the values to compare, and `pool` has the pictures to choose from. A training with
-    a limit of at least `len(pool)` uses all pictures, like a training without a limit.
+    A limit has no effect if it is at least the number of pictures in `pool`. A training with such a
+    limit uses all pictures, like a training without a limit (None).
     """
     without_effect = [limit for limit in limits if limit is not None and limit >= len(pool)]
     if without_effect and len(limits) > 1:

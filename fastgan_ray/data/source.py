@@ -142,10 +142,10 @@ def with_pictures(source: Source, pictures: Sequence[Picture]) -> Source:
 def _require_enough(
     path: Path, checks: Sequence[Check], usable: int, bad: Sequence[str], refuse_bad: bool
 ) -> None:
-    """Raise UserError if fewer than 2 pictures are usable.
+    """Raise UserError if `usable` is below 2; if `refuse_bad`, also if `bad` is not empty.
 
-    `bad` are the pictures that cannot be read ("name: reason"). If `refuse_bad`, raise UserError
-    also if `bad` is not empty.
+    `usable` is the number of usable pictures. `bad` has a text "name: reason" for each picture that
+    cannot be read. `checks` are the results for all files.
     """
     count, listed = len(checks), "\n".join(f"  {line}" for line in bad)
     if bad and (refuse_bad or len(bad) == count):
