@@ -1,14 +1,15 @@
 """Align high frequencies: make G's feature maps similar to D's feature maps of real pictures.
 
 Yang et al., "FreGAN: Exploiting Frequency Components for Training GANs under Limited Data" (NeurIPS
-2022). G's loss gets one more term for the maps of 8, 16 and 32 px. The term is the mean absolute
-difference between the high frequencies of G's maps and of D's maps. D's maps were computed from the
-last batch of real pictures on which D was trained; they have no gradient. The i-th generated
-picture of a batch is compared with the i-th real picture.
+2022). G's loss gets one more term, which compares the maps of 8, 16 and 32 px. For each size, the
+mean absolute difference between the high frequencies of G's map and of D's map is computed. The
+term is the sum over the sizes. D's maps come from the last batch of real pictures on which D was
+trained; these maps have no gradient. The i-th generated picture of a batch is compared with the
+i-th real picture.
 
 In the paper, ngf = ndf, so the maps of both networks have the same number of channels. If the
-numbers differ, the channels of the narrower map are repeated (`wavelets.matched`). No trained layer
-adapts the number of channels, because training this layer would reduce the loss without changing G.
+numbers differ, the channels of the narrower map are repeated (`wavelets.matched`). A trained layer
+could adapt the number of channels, but its training would reduce the loss without changing G.
 """
 
 from __future__ import annotations

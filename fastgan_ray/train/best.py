@@ -37,10 +37,10 @@ def best_checkpoints(folder: Path) -> list[Path]:
 def keep_best(checkpoint: Path, count: int, goal: Goal) -> None:
     """Add a new checkpoint to the best checkpoints of its run if it is one of the `count` best.
 
-    `checkpoint` is in the run's folder. `goal` says whether a small or a large value is good. A
-    best checkpoint is a copy with hard links to the files, so it needs disk space only after the
-    original checkpoint is removed. Old best checkpoints that were measured with another metric or
-    protocol are removed.
+    `checkpoint` is in the run's folder. `goal` says whether a small or a large value of the metric
+    is good. A best checkpoint is a copy with hard links to the files, so the copy needs disk space
+    only after the original checkpoint is removed. In every call, best checkpoints that were
+    measured with another metric or protocol than `checkpoint` are removed.
     """
     folder, metadata = checkpoint.parent, _metadata(checkpoint)
     sign = 1 if goal == "minimize" else -1
@@ -72,9 +72,9 @@ def continue_from(source: Path, folder: Path, kimg: float) -> None:
 
 
 def add_metadata(checkpoint: Path, entries: Mapping[str, Any]) -> None:
-    """Write `entries` to a checkpoint's metadata.json, in addition to its other entries.
+    """Add `entries` to a checkpoint's metadata.json; an entry replaces one of the same name.
 
-    A new file replaces the old one, so hard links to the old file do not change.
+    A new file replaces metadata.json, so other hard links to the old file keep the old content.
     """
     text = json.dumps({**_metadata(checkpoint), **entries}, indent=1)
     write_atomically(checkpoint / "metadata.json", text)

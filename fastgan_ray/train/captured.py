@@ -64,9 +64,9 @@ def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[
 def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> bool:
     """Return whether training steps can be captured as CUDA graphs.
 
-    This needs `train.cuda_graphs`, a CUDA device and a group of one process. It also needs constant
-    values of beta1 and beta2, because a captured step of Adam cannot change them. If only a
-    schedule of beta1 or beta2 prevents the capture, the function issues a warning.
+    A capture needs `train.cuda_graphs`, a CUDA device and a group of one process. beta1 and beta2
+    must be constant, because a captured step of Adam cannot change them. If only a schedule of
+    beta1 or beta2 prevents the capture, the function issues a warning.
     """
     possible = config.train.cuda_graphs and device.type == "cuda" and state.group.size == 1
     if possible and config.train.changes("beta1", "beta2"):
@@ -83,12 +83,12 @@ class StepRunner:
     """Runs training steps, either as ordinary steps or as replays of CUDA graphs.
 
     If `capture` is None, all steps are ordinary steps. Otherwise the first WARM_UP_STEPS steps are
-    ordinary, and `capture` records the later ones. If a recording fails, or if its results differ
-    from those of ordinary steps, all further steps are ordinary.
+    ordinary, and the later steps are replays of graphs that `capture` recorded. If a recording
+    fails, or if its results differ from those of ordinary steps, all further steps are ordinary.
 
-    There is one graph for each variant of a step. Steps are of different variants if R1 and R2, or
-    MixDL, are computed in only one of them, or if they are in different periods of Re-GAN. (Each
-    period has its own mask tensors.)
+    There is one graph for each variant of a step. The variant depends on three facts: the turns in
+    which R1 and R2 are computed, whether MixDL is computed, and the period of Re-GAN. (Each period
+    has its own mask tensors.)
     """
 
     def __init__(
@@ -196,8 +196,9 @@ class StepRunner:
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
         """Call `run` COMPARED_STEPS times; return the losses and norms of each call.
 
-        Each call of `run` computes one step. All steps use the same draws. Before each step, the
-        random number generators on the device get the seeds of that step.
+        Each call of `run` computes one step. The draws are the same in all calls. But the random
+        number generators on the device get new seeds before each call: the seeds of the current
+        step, of the next step, and so on.
         """
         state, seed = self._state, self._config.train.seed
         results = []
@@ -220,7 +221,7 @@ def changing_tensors(state: TrainState) -> list[Tensor]:
 
 
 def trained_weights(state: TrainState) -> list[Tensor]:
-    """Return the parameters of G and D, without their gradients."""
+    """Return the parameters of G and D as tensors that are detached from autograd."""
     networks = (state.generator, state.discriminator)
     return [weight.detach() for network in networks for weight in network.parameters()]
 
@@ -245,9 +246,9 @@ def require_same_losses(
 ) -> None:
     """Raise RuntimeError if a loss or norm differs between replayed and ordinary steps.
 
-    `expected` and `actual` have the losses and norms of each ordinary step and of each replayed
-    step. A value v may differ by at most `tolerance` x (|v| + 0.1), where v is the value of the
-    ordinary step.
+    `expected` has the losses and norms of each ordinary step, and `actual` those of each replayed
+    step. If v is the value in an ordinary step, the value in the replayed step may differ from v by
+    at most `tolerance` x (|v| + 0.1).
     """
     for step, (ordinary, replayed) in enumerate(zip(expected, actual, strict=True)):
         for name in ordinary:

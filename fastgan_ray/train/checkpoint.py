@@ -38,9 +38,9 @@ FORMAT = "fastgan-ray-checkpoint-1"
 def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any]) -> Path:
     """Write `state` to the checkpoint `folder`, completely or not at all; return `folder`.
 
-    An older folder is replaced. `info` has more entries of metadata.json as JSON values, such as
-    kimg, metrics and protocol. Raises UserError if the files cannot be written (e.g. the disk is
-    full).
+    If `folder` exists, it is replaced. The entries of `info`, such as kimg, metrics and protocol,
+    are added to metadata.json; their values must be JSON values. Raises UserError if the files
+    cannot be written (e.g. the disk is full).
     """
     metadata = {
         "format": FORMAT,
@@ -75,8 +75,8 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
     """Load a checkpoint into `state`, which may be on any device.
 
     `config` is the configuration of the resumed training. Raises UserError if the checkpoint is
-    damaged, or if `config` differs from the checkpoint's configuration in a setting that affects
-    training steps.
+    damaged, or if a setting that affects training steps has another value in the checkpoint's
+    configuration. Also raises UserError if D's frozen weights have changed.
     """
     metadata = read_metadata(folder)
     require_same_training(stored_config(folder), config, folder)
@@ -93,7 +93,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
 
 
 def interrupted(folder: Path) -> Path | None:
-    """Return the checkpoint in `folder` of a run that stopped between two evaluations, or None."""
+    """Find the checkpoint that a stop between two evaluations left in a run's `folder`, or None."""
     checkpoint = folder / INTERRUPTED
     return checkpoint if (checkpoint / "metadata.json").is_file() else None
 
@@ -148,17 +148,16 @@ def stored_config(folder: Path) -> RunConfig:
 def all_d_features(folder: Path) -> tuple[str, ...]:
     """Return the names of the frozen feature networks with which a generator was trained.
 
-    A projected discriminator contains a frozen feature network. `folder` is a checkpoint of the
-    generator. If its training started from the weights of another training (`train.init_from`), the
-    feature networks of that training are included. The result is empty if no discriminator was a
-    projected one.
+    `folder` is a checkpoint of the generator. A projected discriminator contains a frozen feature
+    network; other discriminators have none. If the training started from the weights of an earlier
+    training (`train.init_from`), the names from the earlier training are included.
     """
     start = read_metadata(folder).get("start") or {}
     return with_own_features(start.get("d_features", ()), stored_config(folder).model)
 
 
 def _require_known_ops(folder: Path, metadata: dict[str, Any]) -> None:
-    """Raise UserError if the training used an augmentation that this process does not have."""
+    """Raise UserError if the training used an augmentation that is not registered here."""
     try:
         unknown = unknown_ops(flatten(metadata["config"])["augment.policy"])
     except (KeyError, AttributeError):  # damaged: validation says what is wrong
@@ -232,7 +231,7 @@ def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, floa
 
 
 def _lecam(metadata: dict[str, Any], device: torch.device) -> LecamState:
-    """Read LeCam's state, which older checkpoints lack; raise ValueError if it is not valid."""
+    """Read LeCam's state; for an older checkpoint without it, return the state before any step."""
     numbers = metadata.get("lecam", {})
     for name, number in numbers.items():
         if type(number) not in (int, float) or not math.isfinite(number):
@@ -257,7 +256,7 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
 
 
 def _instance_files(state: TrainState) -> dict[str, dict[str, Tensor]]:
-    """Return {file: {name: tensor}} of InsGen or FakeCLR; {} if D has neither task."""
+    """Return InsGen's or FakeCLR's tensors by file name and tensor name; {} without these tasks."""
     if state.instances is None:
         return {}
     return {

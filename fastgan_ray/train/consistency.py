@@ -48,11 +48,11 @@ def latent_sensitivity(first: Sequence[Tensor], second: Sequence[Tensor]) -> Ten
 def d_terms(
     state: TrainState, views: Views, real: Tensor, fake: Tensor, train: TrainConfig
 ) -> dict[str, tuple[float, Tensor]]:
-    """Return the terms of bCR and zCR in D's loss: {name: (weight, scalar)}.
+    """Return the terms of bCR and zCR in D's loss: by name, a pair (weight, scalar loss).
 
     A term whose weight is always 0 is left out. `real` and `fake` are D's logits (B, L) of the
-    pictures on which D is trained. They are compared with D's logits of other pictures in `views`,
-    which this function computes.
+    pictures on which D is trained. This function computes D's logits of other pictures in `views`,
+    and compares these logits with `real` and `fake`.
     """
     compared = {
         "bcr_real": (train.bcr_real_weight, views.second_real, real),

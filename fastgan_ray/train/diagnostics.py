@@ -30,10 +30,10 @@ MAX_MEMORISED = 0.5  # warn from this share of memorised pictures; the share is 
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
-    """Choose at most SAMPLE_COUNT of `images` (N, H, W, C); return them downscaled by `shrink`.
+    """Choose at most SAMPLE_COUNT of `images` (N, H, W, C); return downscaled copies of them.
 
-    Each chosen picture is mirrored with probability `flip`. The same `images` always give the same
-    result.
+    The function `shrink` makes the copies. Each chosen picture is mirrored with probability `flip`.
+    The same `images` always give the same result.
     """
     rng = seeded(0, "leak")
     pictures = pictures_at(images, torch.randperm(len(images), generator=rng)[:SAMPLE_COUNT], CPU)
@@ -44,10 +44,10 @@ def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Ten
 def collect_samples(
     sample: Callable[[Tensor], Tensor], samples: list[Tensor]
 ) -> Callable[[Tensor], Tensor]:
-    """Return a function that calls `sample` and collects its first SAMPLE_COUNT pictures.
+    """Return a function that does the same as `sample`, and also collects pictures.
 
-    `sample` maps latents (B, nz) to pictures (B, C, H, W). The returned function does the same, and
-    adds downscaled copies of the pictures to the list `samples`.
+    `sample` maps latents (B, nz) to pictures (B, C, H, W). The returned function adds downscaled
+    copies of the first SAMPLE_COUNT pictures to the list `samples`.
     """
 
     def collecting(z_BZ: Tensor) -> Tensor:
@@ -89,8 +89,8 @@ def can_show_leaks(values: Mapping[str, float]) -> bool:
     """Return whether generated pictures are similar enough to real ones to detect leaks.
 
     A leak means that generated pictures look augmented. `values` are the evaluation's metrics. The
-    recall must be at least MIN_RECALL. If recall is not among the metrics, because nothing is
-    measured or there are too few pictures, the result is False.
+    result is True if they contain the recall and it is at least MIN_RECALL. Without a feature
+    network, or with too few pictures, there is no recall.
     """
     recall = value_of(values, manifold_name("recall"), 0.0)
     return recall is not None and recall >= MIN_RECALL

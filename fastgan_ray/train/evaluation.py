@@ -105,12 +105,14 @@ def evaluate_and_report(
 
 
 def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict[str, Any]:
-    """Return {"selection": {"metric": name, "value": number}}, which ranks the checkpoint.
+    """Return the metric that ranks the new checkpoint, as an entry for its metadata.json.
 
-    Return {} if `train.keep_best` is 0 or the metric has no value. `metrics` are the results of the
-    checkpoint's evaluation. If `eval.early_fakes` is set, cheap evaluations rank all checkpoints.
-    But the last evaluation of a run is a full one, so this function adds a cheap evaluation if
-    `last` is True.
+    The entry is {"selection": {"metric": name, "value": number}}. Return {} if `train.keep_best` is
+    0 or the metric has no value. `metrics` are the results of the checkpoint's evaluation.
+
+    If `eval.early_fakes` is set, all checkpoints are ranked by the metric of a cheap evaluation.
+    But the last evaluation of a run is a full one. So if `last` is True, this function makes a
+    cheap evaluation, too.
     """
     if run.config.train.keep_best == 0 or run.measure_with is None:
         return {}
@@ -123,16 +125,17 @@ def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict
 
 
 def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -> Values:
-    """Measure the best checkpoint in a run's folder on new latents; return {} if there is none.
+    """Measure the best checkpoint again, on latents that were not used to choose this checkpoint.
 
-    The names of the returned metrics begin with best/. best/kimg is the position of the checkpoint.
-    best/selected is the value by which the checkpoint was chosen. This value is too good, because
-    it is the best of many noisy values.
+    `folder` is the run's folder; without a best checkpoint in it, return {}. Otherwise return the
+    metrics by name, and also store them in the metadata.json of the best checkpoint. The returned
+    names begin with best/. best/kimg is the position of the checkpoint. best/selected is the value
+    by which the checkpoint was chosen. This value is too good, because it is the best of many noisy
+    values.
 
-    New latents are latents that were not used to choose the checkpoint. If cheap evaluations chose
-    it, the latents of full evaluations are new. `last` is the full evaluation of the run's last
-    checkpoint. If cheap evaluations chose the last checkpoint as the best one, the values of `last`
-    are returned, and nothing is measured again.
+    Cheap evaluations and full evaluations use different latents. So if cheap evaluations chose the
+    checkpoint, the latents of full evaluations are used. Then, if the best checkpoint is also the
+    run's last one, it is not measured again: `last` is its full evaluation.
     """
     checkpoints = best.best_checkpoints(folder)
     if run.config.train.keep_best == 0 or not checkpoints:
@@ -211,11 +214,11 @@ def _draw(
 def _reconstruction(state: TrainState, run: Run, path: Path, last: bool) -> dict[str, float | str]:
     """Measure how well pictures can be reconstructed from D's features (Liu et al. 2021, table 7).
 
-    Each value is the mean distance (`run.distance`) between pictures and their reconstructions.
-    `reconstruction` uses D's decoders. `d_reconstruction` uses a new decoder, trained on the
-    features of the frozen D. `d_reconstruction_untrained` is the same for a D with random weights.
-    The last two values are measured only in the last evaluation, and only if `eval.probe_steps` is
-    above 0.
+    The result contains, by name, mean distances (`run.distance`) between pictures and their
+    reconstructions. `reconstruction` uses D's decoders; `decoded` is the path of a grid of their
+    outputs. `d_reconstruction` uses a new decoder, trained on the features of the frozen D.
+    `d_reconstruction_untrained` is the same for a D with random weights. The values with
+    `d_reconstruction` in their names need `eval.probe_steps` > 0 and `last`, the last evaluation.
     """
     config = run.config
     values = draw_decoded(state, run.images, run.distance, config, path, run.device)

@@ -15,9 +15,9 @@ Which = Literal["best", "last"]
 def find_checkpoint(path: Path, which: Which = "best") -> Path:
     """Find a checkpoint's folder: `path` itself, or the best or last checkpoint in `path`.
 
-    `path` may be a checkpoint, or the folder of a search, a training or a trial. If a training
-    keeps no best checkpoint, its last checkpoint is returned. Raises UserError if no checkpoint is
-    found.
+    `path` may be a checkpoint, or the folder of a search, a training or a trial. `which` chooses
+    the best or the last checkpoint. If a training keeps no best checkpoint, "best" means the last
+    one. Raises UserError if no checkpoint is found.
     """
     if not path.exists():
         raise UserError(
@@ -42,8 +42,9 @@ def find_checkpoint(path: Path, which: Which = "best") -> Path:
 
 
 def locate(path: Path, which: Which = "best") -> Path:
-    """Return the path of a generator: a published file, an exported folder, or a checkpoint.
+    """Find the generator to load: return the path of its file, exported folder or checkpoint.
 
-    If `path` is the folder of a run, the result is the checkpoint that `find_checkpoint` finds.
+    If `path` is a file or an exported folder, it is returned. Otherwise the result is the
+    checkpoint that `find_checkpoint` finds in `path`.
     """
     return path if path.is_file() or layout_of(path) else find_checkpoint(path, which)

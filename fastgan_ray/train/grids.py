@@ -36,11 +36,11 @@ Images = np.ndarray[Any, np.dtype[np.uint8]]
 def draw_samples(
     state: TrainState, config: RunConfig, path: Path, device: torch.device
 ) -> dict[str, float | str]:
-    """Draw samples of fixed latents; measure how much they changed since the last evaluation.
+    """Draw samples of fixed latents; measure their change since the last evaluation.
 
-    Returns {"grid": path, "drift": number}. `drift` is the mean squared change of the small
-    pictures, whose pixels are in [-1, 1], rounded to 8 bits. (Saxena et al. 2023 measure the
-    progress of a training in this way.) The first evaluation has no `drift`.
+    In the result, "grid" is the path of the grid. "drift" is the mean squared change of the small
+    pictures; the first evaluation has no "drift". The pixels are in [-1, 1], and were rounded to 8
+    bits. (Saxena et al. 2023 measure the progress of a training in this way.)
     """
     fixed = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
     with torch.inference_mode():
@@ -91,11 +91,12 @@ def draw_decoded(
     path: Path,
     device: torch.device,
 ) -> dict[str, float | str]:
-    """Draw training pictures next to the outputs of D's decoders; measure their distance.
+    """Draw training pictures next to the outputs of D's decoders; measure the distances.
 
-    `images` (N, H, W, C) are the training pictures; they are not augmented. Returns
-    {"reconstruction": the mean distance over decoders and pictures, "decoded": the path of the
-    grid}, or {} if D has no decoders.
+    `images` (N, H, W, C) are the training pictures without augmentation. In the result,
+    "reconstruction" is the mean distance between a picture and its reconstructions. The mean is
+    over all decoders and the first RECONSTRUCTED pictures. "decoded" is the path of the grid. If D
+    has no decoders, the result is {}.
     """
     size = small_size(config.model)
     errors: list[float] = []

@@ -116,8 +116,8 @@ def check_start(config: RunConfig) -> dict[str, Any] | None:
 def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
     """Return the configurations whose initial weights (`train.init_from`) must be checked.
 
-    If several configurations have the same initial weights and the same networks, only the last one
-    of them is returned, because one check is enough.
+    Configurations without initial weights are left out. One check is enough for configurations with
+    the same networks and the same settings of initial weights, so only the last one is returned.
     """
 
     def key(config: RunConfig) -> str:
@@ -132,9 +132,9 @@ def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
 def describe_starts(configs: Iterable[RunConfig], must_exist: bool) -> list[str]:
     """Check the initial weights (`train.init_from`) of each configuration; describe them.
 
-    Returns lines of text. Raises UserError if weights cannot be read or do not fit. If a path does
-    not exist and `must_exist` is False, a line says so, because the training may run on another
-    machine that has the path.
+    Returns lines of text. Raises UserError if weights cannot be read or do not fit. `must_exist`
+    says whether a missing path is an error. If not, a line says that the path is missing. (The
+    training may run on another machine that has the path.)
     """
     lines = []
     for config in different_starts(configs):
@@ -154,13 +154,16 @@ def initialise(
     """Copy the weights of a source to `networks`; return a record of what was copied.
 
     `networks` maps "generator" and "discriminator" to the networks. The record has "from" (the
-    path), "sha256" and "d_features" (see `Source`), "average" (the value of `train.init_average`),
-    and for each network its `Share` as a dictionary.
+    path), "sha256" and "d_features" (see `Source`), and "average" (the value of
+    `train.init_average`). For each network, it also has the `Share` as a dictionary.
 
-    Raises UserError if no tensor fits, or if a tensor does not fit in name or shape and
-    `train.init_partial` is false. The message names the first tensors that do not fit. Also raises
-    UserError if the metric's values would be too good, because the generator was trained with the
-    metric's feature network or a related one (see `spoilt_by_earlier`).
+    A tensor fits if its name and shape are the same in the network. Raises UserError if no tensor
+    fits. If `train.init_partial` is false, also raises UserError if any tensor does not fit. The
+    message names the first tensors that do not fit.
+
+    The generator must not have been trained with the metric's feature network or a related one,
+    because the metric's values would be too good. In this case, raises UserError (see
+    `spoilt_by_earlier`).
     """
     train = config.train
     d_features = source.d_features if "generator" in source.networks else ()
@@ -255,10 +258,11 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
 
 
 def _with_spectral_names(tensors: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
-    """Rename weights of layers with spectral normalisation in the network, but not in the source.
+    """Rename weights from layers without to the names of layers with spectral normalisation.
 
     PyTorch stores the weight of a layer with spectral normalisation under another name. `tensors`
-    are the source's tensors, and `expected` the network's tensors.
+    are the source's tensors, and `expected` the network's tensors. A weight is renamed only if the
+    network's layer has spectral normalisation and the source's layer does not.
     """
     return {
         f"{owner}{_ORIGINAL}"

@@ -153,9 +153,10 @@ def _handle_message(kind: str, content: list[Any], worker: Worker, reporter: Rep
 
 
 def _raise_failure(workers: list[Worker]) -> None:
-    """Raise the error that a worker reported; if there is none, name the workers that died.
+    """Raise the error of a failed training; if all workers have finished, do nothing.
 
-    If all workers have finished without an error, do nothing.
+    This is the first error that a worker reported, except PeerFailedError (another worker failed).
+    If there is none, raise a UserError with the ranks of the workers that have not finished.
     """
     if all(worker.finished for worker in workers):
         return

@@ -2,8 +2,8 @@
 
 Tseng et al. 2021, "Regularizing Generative Adversarial Networks under Limited Data". With few
 pictures, D's logits of real and of generated pictures move apart. The penalty limits the
-difference. The state is on the training's device, so no step waits for it. Checkpoints store the
-state exactly.
+difference. The state is on the training's device, so no step waits for the device. Checkpoints
+store the state exactly.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LecamState:
-    """Decaying sums of D's mean logits of real and of generated pictures, and of their weights.
+    """Decaying sums of D's mean logits of real and of generated pictures, and a sum of weights.
 
-    All are scalars. The moving averages are `real` / `weight` and `fake` / `weight`. After t steps
-    of D, `weight` is 1 - decay^t. The division removes the bias of the first steps, as in Adam.
+    All are scalars. The moving averages are `real` / `weight` and `fake` / `weight`. After t turns
+    of D, `weight` is 1 - decay^t if the decay is constant. The division removes the bias of the
+    first turns, as in Adam.
     """
 
     real: Tensor
@@ -36,11 +37,11 @@ def lecam_state(
 
 
 def update(state: LecamState, means: Tensor, decay: float) -> LecamState:
-    """Return LeCam's state after a step of D; `state` is the state before this step.
+    """Return LeCam's state after a turn of D; `state` is the state before this turn.
 
-    `means` (2,) are D's mean logits of the real and of the generated pictures of the batch. Each
-    sum in `state` is multiplied by `decay`, which is from 0 to below 1. Then `means` are added with
-    the weight 1 - `decay`.
+    `means` (2,) are D's mean logits of the real and of the generated pictures of the batch. The
+    three sums in `state` are multiplied by `decay`, where 0 <= `decay` < 1. Then 1 - `decay` times
+    `means` is added to `real` and `fake`, and 1 - `decay` to `weight`.
     """
     new = torch.cat([means.detach(), means.new_ones(1)])
     old = torch.stack([state.real, state.fake, state.weight])

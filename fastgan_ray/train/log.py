@@ -2,8 +2,8 @@
 
 The device already sums the numbers (losses, logits, gradient norms) of all steps for the
 evaluations. A row of the log has the means since the last row, which are computed from the
-differences of these sums. So the log adds no work to a step. The CPU waits for the device once for
-each row.
+differences of these sums. So the log adds little work to a step: only `losses.judgements`. The CPU
+waits for the device once for each row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from fastgan_ray.train.state import LogPosition, TrainState, sums_now
 
 
 def is_log(step: int, config: RunConfig) -> bool:
-    """Return whether the training writes a row of the log after `step`, counted from 1."""
+    """Return whether `train.log_every_kimg` asks for a row of the log after `step`.
+
+    `step` is counted from 1. If there is a log, a row is also written before each evaluation.
+    """
     images, every = config.train.images_per_step, config.train.log_every_kimg * 1000
     return every > 0 and math.floor(step * images / every) > math.floor((step - 1) * images / every)
 

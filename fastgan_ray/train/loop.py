@@ -133,9 +133,10 @@ def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group)
 
 
 def _restore(resume_from: Path, state: TrainState, run: Run, folder: Path, group: Group) -> None:
-    """Load the checkpoint `resume_from` into `state`.
+    """Load the checkpoint `resume_from` into `state`; prepare the run's best checkpoints.
 
-    Also prepare the best checkpoints in `folder`, the folder of this run (see `continue_from`).
+    `folder` is the folder of this run (see `continue_from`). Raises UserError if the checkpoint
+    does not fit the run or its pictures.
     """
     checkpoint.restore(resume_from, state, run.config)
     metadata = checkpoint.read_metadata(resume_from)

@@ -243,10 +243,11 @@ def top_k_loss(
 def judgements(real: Tensor, fake: Tensor, boundary: float | None) -> dict[str, Tensor]:
     """Compare D's logits with the logit of an undecided D; return three scalars by name.
 
-    `real` and `fake` are logits (B, L) of real and of generated pictures. "sign/fake" is the mean
-    sign of `fake` minus the undecided logit. "accuracy/real" and "accuracy/fake" are the fractions
-    of real and of generated pictures that D judges correctly. `boundary` is the undecided logit. If
-    it is None, the i-th real and the i-th generated logit are compared with each other.
+    `real` and `fake` are logits (B, L) of real and of generated pictures. `boundary` is the logit
+    of an undecided D. "sign/fake" is the mean of sign(`fake` - `boundary`). "accuracy/real" is the
+    fraction of real logits above `boundary`. "accuracy/fake" is the fraction of generated logits
+    below `boundary`. If `boundary` is None, the i-th real and the i-th generated picture are
+    compared with each other.
     """
     of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
     return {

@@ -194,7 +194,10 @@ def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
 
 
 class _KnownGradient(torch.autograd.Function):
-    """An autograd function: its result is `value`; the gradient of `pictures` is `gradient`."""
+    """An autograd function that returns `value`; in the backward pass, it uses a known gradient.
+
+    `gradient` is the gradient of `value` with respect to `pictures`.
+    """
 
     @staticmethod
     def forward(ctx: Any, pictures: Tensor, value: Tensor, gradient: Tensor) -> Tensor:  # noqa: ANN401

@@ -43,8 +43,8 @@ def phase_of(period: int) -> int:
 def smallest(weight: Tensor, share: float) -> Tensor:
     """Find the smallest elements of `weight`; return a bool tensor of the same shape.
 
-    An element is True if its absolute value is below the `share`-quantile of all absolute values.
-    If several elements are equal to the quantile, fewer than `share` of the elements are True.
+    True marks the fraction `share` (rounded down) of the elements with the smallest absolute
+    values. Of elements with equal absolute values, all or none are marked, so fewer may be marked.
     """
     size = weight.detach().abs()
     return size < size.flatten().kthvalue(int(share * size.numel()) + 1).values
@@ -142,7 +142,7 @@ class Regan:
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything on which the next step depends, as tensors by name."""
+        """Return the state of Re-GAN on which later steps depend, as tensors by name."""
         return {
             "period": torch.tensor(self.period),
             **{f"pruned.{name}": mask for name, mask in self.pruned.items()},
@@ -190,10 +190,10 @@ def _is_transposed(layer: nn.Module) -> bool:
 
 
 def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
-    """Count how often each weight of a layer is used for one picture, by the layer's name.
+    """Return, by the layer's name, how often each weight of a layer is used for one picture.
 
-    It is the number of positions in the layer's output. For a transposed convolution it is the
-    number of positions in the input, and for a linear layer 1.
+    The number is the number of positions in the layer's output. For a transposed convolution, it is
+    the number of positions in the input. For a linear layer, it is 1.
     """
     uses: dict[str, int] = {}
     hooks = []

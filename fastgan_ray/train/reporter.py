@@ -23,7 +23,7 @@ class Reporter(Protocol):
         """Receive an evaluation: metrics and paths by name, and the path of the checkpoint."""
 
     def log(self, numbers: Metrics) -> None:
-        """Receive the means of training numbers since the last call (`train.log_every_kimg`)."""
+        """Receive a row of the training log (see `log.log_row`)."""
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Receive the position of the training (kimg, seconds) after each step.

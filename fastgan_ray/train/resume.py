@@ -30,9 +30,9 @@ MUST_STAY = "eval.held_out"
 
 
 def may_change(name: str) -> bool:
-    """Return whether the setting `name` may differ from its value in the checkpoint.
+    """Return whether a setting may have another value in a resumed training.
 
-    `name` is dotted, such as "train.device".
+    `name` is the dotted name of the setting, such as "train.device".
     """
     return name != MUST_STAY and (
         name in MAY_CHANGE

@@ -2,11 +2,11 @@
 
 Contrastive (Chen et al. 2020): D must recognise two augmented views of one real picture.
 
-AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677): a picture was augmented with some random numbers,
-and D must predict these numbers. D sees the difference of its features of the picture with and
-without the augmentation. For real pictures, the targets are the numbers. For generated pictures,
-the targets are the numbers with a minus sign. G learns to make pictures for which D predicts the
-numbers without the minus sign, as for real pictures.
+AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677): a picture is augmented with some random numbers,
+and D must predict these numbers. The prediction uses the difference between D's features of the
+augmented picture and of the picture before the augmentation. For real pictures, D must predict the
+numbers. For generated pictures, D must predict the numbers times -1. G learns to make pictures for
+which D predicts the numbers themselves.
 
 InsGen and FakeCLR: D learns to distinguish each picture from earlier ones (see `instances`).
 """
@@ -46,10 +46,11 @@ def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: Ru
 def d_terms(
     state: TrainState, views: Views, features: Sequence[Tensor], config: RunConfig
 ) -> Terms:
-    """Return the terms of AugSelf-GAN, InsGen or FakeCLR in D's loss: {name: (weight, scalar)}.
+    """Return the terms of AugSelf-GAN, InsGen or FakeCLR in D's loss.
 
-    Return {} if D has none of these tasks. `features` has the trunk's features of `views.real` and
-    of `views.fake_for_d`.
+    The result has a pair (weight, scalar loss) for each term by name. It is {} if D has none of
+    these tasks. `features` is a list with two entries: the trunk's features of `views.real` and of
+    `views.fake_for_d`.
     """
     if config.model.task in INSTANCE_KINDS:
         of_kind = dict(zip(("real", "fake"), features, strict=True))
@@ -106,9 +107,9 @@ def prediction_error(predicted: Tensor, targets: Tensor, sign: int) -> Tensor:
     """Compute the mean squared error of AugSelf-GAN's predictions, as a scalar.
 
     `predicted` (B, n) are the n numbers that D predicts for each picture. `targets` (2, B, n) has
-    the true numbers and their weights (see `augment.targets`). The targets are the true numbers if
-    `sign` is 1, and minus these numbers if `sign` is -1. The squared errors are averaged over the
-    numbers of each operation, summed over the operations, and averaged over the pictures.
+    the true numbers and their weights (see `augment.targets`). An error is the difference between
+    `predicted` and `sign` times a true number; `sign` is 1 or -1. The squared errors are averaged
+    over the numbers of each operation, summed over the operations, and averaged over the pictures.
     """
     numbers, weights = targets
     error: Tensor = (weights * (predicted - sign * numbers).square()).sum(dim=1).mean()

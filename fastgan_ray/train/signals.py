@@ -81,12 +81,12 @@ def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
 
 @contextlib.contextmanager
 def hangup_kept_from_children() -> Iterator[None]:
-    """Within this context, start processes that do not end when the terminal is closed.
+    """Protect processes that are started within this context from SIGHUP.
 
-    A closed terminal sends SIGHUP to all processes that were started from it. Only this process
-    must handle the signal, because it stops the others cleanly. So SIGHUP is blocked within this
-    context, and new processes inherit the block. If SIGHUP is sent within the context, this process
-    receives it at the end of the context.
+    When a terminal is closed, all processes that were started from it get SIGHUP. Child processes
+    must not end by the signal, because this process stops them cleanly. So SIGHUP is blocked within
+    this context, and new processes inherit the block. If SIGHUP is sent within the context, this
+    process receives the signal at the end of the context.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:

@@ -52,8 +52,8 @@ class TrainState:
       if they were random.
     - `shown` has the small pictures (N, C, h, w), in 0..255, that the last evaluation generated
       from fixed latents. The next evaluation measures how much they have changed.
-    - `sums` and `counts` have the sum of each loss since the last evaluation, and the number of its
-      values, by name.
+    - `sums` has, by name, the sum of each loss since the last evaluation. `counts` has the number
+      of values in each sum.
     - `logged` is the position of the last row of the log; None without a log.
     """
 
@@ -171,10 +171,10 @@ def update_ema(state: TrainState, share: float | Tensor) -> None:
 def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
     """Fit the buffers of G's weight average to its weights; set eval mode.
 
-    The buffers are batch statistics and the vectors of spectral normalisation. They are not
-    averaged. So G's buffers are copied to the weight average. Then `batches` batches of
-    `batch_size` latents (nz,) pass through it and update the buffers. The latents are the same in
-    every evaluation.
+    The buffers are batch statistics and the vectors of spectral normalisation, which are not
+    averaged. First, G's buffers are copied to the weight average. Then `batches` batches of latents
+    (`batch_size`, `nz`) pass through the weight average and update its buffers. The latents are the
+    same in every evaluation.
     """
     live = dict(state.generator.named_buffers())
     for name, buffer in state.ema.named_buffers():

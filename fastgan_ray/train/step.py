@@ -41,10 +41,10 @@ def train_step(
 ) -> Scalars:
     """Advance `state` by one step; return losses, mean logits and gradient norms by name.
 
-    D trains in `train.d_steps` turns; the losses of its last turn are returned. `draws` are on the
-    device. `batches` has a batch of real pictures for each turn, (B, C, H, W) in [-1, 1]. With
-    several processes, each process passes only its own part of each batch. `distance` compares
-    decoded pictures with targets (see `perceptual`).
+    D trains in `train.d_steps` turns. If several turns compute a value, the value of the last of
+    these turns is returned. `draws` are on the device. `batches` has a batch of real pictures for
+    each turn, (B, C, H, W) in [-1, 1]. With several processes, each process passes only its own
+    part of each batch. `distance` compares decoded pictures with targets (see `perceptual`).
     """
     begin_step(state, config)
     scalars = compute_step(state, draws, batches, config, distance, bf16)
@@ -155,9 +155,9 @@ def discriminator_loss(
 ) -> tuple[Tensor, Scalars]:
     """Compute D's loss, with its autograd graph; also return numbers to log by name.
 
-    The numbers are the terms of the loss without weights, mean logits, and how often D judges
-    correctly. If `is_due`, the loss includes the penalties R1 and R2, unless their weights (gamma)
-    are 0.
+    The numbers are the terms of the loss without weights, mean logits, and the mean sign of the
+    real logits. If the training has a log, they also include `losses.judgements`. If `is_due`, the
+    loss includes each of the penalties R1 and R2 whose weight (gamma) is not always 0.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
@@ -263,9 +263,9 @@ def reconstruction_error(
 ) -> Tensor:
     """Compute the mean distance of decoded pictures from their targets, summed over decoders.
 
-    `decoded` has the output of each decoder by name. The targets are made from `real`, the
-    augmented pictures (B, C, H, W): they are resized, and cropped for the decoder "part" (see
-    `crop_part`).
+    `decoded` has the output of each decoder by name. `real` are the augmented pictures (B, C, H,
+    W). The targets are the resized `real` pictures. For the decoder "part", the pictures are first
+    cropped to the part with the number `part` (see `crop_part`).
     """
     whole = [picture for name, picture in decoded.items() if name != "part"]
     parts = [picture for name, picture in decoded.items() if name == "part"]

@@ -124,10 +124,10 @@ def views_of(
 def keys_of(
     state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig
 ) -> dict[str, Tensor]:
-    """Make second views of generated and of real pictures; embed them for InsGen or FakeCLR.
+    """Return the keys of a turn for InsGen or FakeCLR: embeddings of second views of pictures.
 
-    `pictures` are real pictures (B, C, H, W). Returns keys (B, 128) by kind ("fake", "real"), or {}
-    without these tasks. FakeCLR has no kind "real".
+    `pictures` are real pictures (B, C, H, W). For each kind, "fake" and "real", the result has the
+    keys (B, 128). FakeCLR has no kind "real". Without these tasks, the result is {}.
     """
     keys = {}
     for kind, drawn in turn.key_draws.items():
@@ -141,7 +141,7 @@ def keys_of(
 def generate(state: TrainState, latents: Tensor) -> Sizes:
     """Generate pictures from `latents` (B, nz); return G's outputs, before any augmentation.
 
-    They are the full pictures (B, C, H, W) and the small ones (B, C, h, w).
+    The outputs are the full pictures (B, C, H, W) and the small pictures (B, C, h, w).
     """
     pictures: Sizes = state.generator(latents, state.rngs["noise"])
     return pictures
@@ -186,8 +186,7 @@ def _noisy(state: TrainState, images: list[Tensor], drawn: Draw, config: RunConf
     """Add the Gaussian noise of `train.instance_noise` and of Diffusion-GAN, if they are on.
 
     Instance noise (Sonderby et al. 2017) has the same strength for all pictures. The noise is drawn
-    on the device, for the pictures of all processes. The two sizes of a picture get different
-    noise.
+    on the device. The two sizes of a picture get different noise.
     """
     if config.train.largest("instance_noise") > 0:
         images = [image + config.train.instance_noise * _noise(state, image) for image in images]
