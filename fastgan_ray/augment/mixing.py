@@ -34,9 +34,9 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 def pseudo_real(real_BCHW: Tensor, fake_BCHW: Tensor, chosen_B: Tensor) -> Tensor:
     """Replace the chosen real pictures by generated ones (APA, Jiang et al. 2021).
 
-    D then learns that these generated pictures are real. No gradient flows through them to G. At
-    the same time, D trains on the batch from which they are taken. The published code instead takes
-    pictures from G's last step.
+    D then learns that these generated pictures are real. No gradient flows through them to G.
+    `fake_BCHW` are the generated pictures on which D trains at the same time. The published code
+    instead takes pictures from G's last step.
     """
     return torch.where(chosen_B[:, None, None, None], fake_BCHW.detach().to(real_BCHW), real_BCHW)
 

@@ -2,7 +2,7 @@
 
 The file has the columns name, x, y, width and height, in any order. Other columns are ignored. The
 name is a picture's path, relative to `data.path`. x and y are the upper left corner of the box. All
-numbers are in pixels, measured in the picture after the rotation that its EXIF data demands.
+numbers are in pixels, measured after the picture is rotated as its EXIF data says.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
 
 
 def read_boxes(path: Path) -> dict[str, Box]:
-    """Read the CSV file `path`; return a dict from the names in it to their boxes.
+    """Read the CSV file `path`; return a dict from picture names to boxes.
 
     Raises UserError if the file or a row is not valid. The message names the file, and the line if
     a line is wrong.

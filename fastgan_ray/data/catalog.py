@@ -211,7 +211,7 @@ def _recorded_sha256(record: Path) -> str | None:
 
 
 def _by_hand(images: int, description: str) -> DataSet:
-    """Return the catalog's entry of a set of FastGAN's paper (table 3) that has no download."""
+    """Return the entry of a set from table 3 of FastGAN's paper; it has no download."""
     text = f"{description}, 1024 px in FastGAN's paper"
     return DataSet(images, text, _NOT_STATED, downloadable=False)
 

@@ -83,9 +83,9 @@ def _unreadable(name: str, head: bytes) -> LeftOut | None:
 
 
 def _not_a_picture(name: str, pattern: str) -> LeftOut | None:
-    """Return a LeftOut for a key whose value is not a picture, or None if it counts as damaged.
+    """Return a LeftOut for a key whose value is not a picture, or None if the value is damaged.
 
-    A value counts as a damaged picture if the key `name` has a picture's suffix. `pattern` is the
+    The value is a damaged picture if the key `name` has a picture's suffix. `pattern` is the
     key with "*" for each number.
     """
     if suffix_of(name) in SUFFIXES:
