@@ -93,7 +93,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
 
 
 def interrupted(folder: Path) -> Path | None:
-    """Find the checkpoint that a stop between two evaluations left in a run's `folder`, or None."""
+    """Return the checkpoint left in a run's `folder` by a stop between two evaluations, or None."""
     checkpoint = folder / INTERRUPTED
     return checkpoint if (checkpoint / "metadata.json").is_file() else None
 

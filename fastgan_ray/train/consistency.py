@@ -48,7 +48,7 @@ def latent_sensitivity(first: Sequence[Tensor], second: Sequence[Tensor]) -> Ten
 def d_terms(
     state: TrainState, views: Views, real: Tensor, fake: Tensor, train: TrainConfig
 ) -> dict[str, tuple[float, Tensor]]:
-    """Return the terms of bCR and zCR in D's loss: by name, a pair (weight, scalar loss).
+    """Return the terms of bCR and zCR in D's loss by name, each as a pair (weight, scalar).
 
     A term whose weight is always 0 is left out. `real` and `fake` are D's logits (B, L) of the
     pictures on which D is trained. This function computes D's logits of other pictures in `views`,

@@ -89,8 +89,8 @@ def can_show_leaks(values: Mapping[str, float]) -> bool:
     """Return whether generated pictures are similar enough to real ones to detect leaks.
 
     A leak means that generated pictures look augmented. `values` are the evaluation's metrics. The
-    result is True if they contain the recall and it is at least MIN_RECALL. Without a feature
-    network, or with too few pictures, there is no recall.
+    result is True if `values` contain a recall of at least MIN_RECALL. Without a feature network,
+    or with too few pictures, there is no recall.
     """
     recall = value_of(values, manifold_name("recall"), 0.0)
     return recall is not None and recall >= MIN_RECALL

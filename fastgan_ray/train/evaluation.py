@@ -127,11 +127,10 @@ def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict
 def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -> Values:
     """Measure the best checkpoint again, on latents that were not used to choose this checkpoint.
 
-    `folder` is the run's folder; without a best checkpoint in it, return {}. Otherwise return the
-    metrics by name, and also store them in the metadata.json of the best checkpoint. The returned
-    names begin with best/. best/kimg is the position of the checkpoint. best/selected is the value
-    by which the checkpoint was chosen. This value is too good, because it is the best of many noisy
-    values.
+    `folder` is the run's folder. If it has no best checkpoint, return {}. The measured metrics are
+    stored in the metadata.json of the best checkpoint, and returned with names that begin with
+    best/. best/kimg is the position of the checkpoint. best/selected is the value by which the
+    checkpoint was chosen. This value is too good, because it is the best of many noisy values.
 
     Cheap evaluations and full evaluations use different latents. So if cheap evaluations chose the
     checkpoint, the latents of full evaluations are used. Then, if the best checkpoint is also the

@@ -258,7 +258,7 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
 
 
 def _with_spectral_names(tensors: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
-    """Rename weights from layers without to the names of layers with spectral normalisation.
+    """Rename weights so that layers with spectral normalisation get those of layers without it.
 
     PyTorch stores the weight of a layer with spectral normalisation under another name. `tensors`
     are the source's tensors, and `expected` the network's tensors. A weight is renamed only if the

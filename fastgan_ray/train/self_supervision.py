@@ -48,8 +48,8 @@ def d_terms(
 ) -> Terms:
     """Return the terms of AugSelf-GAN, InsGen or FakeCLR in D's loss.
 
-    The result has a pair (weight, scalar loss) for each term by name. It is {} if D has none of
-    these tasks. `features` is a list with two entries: the trunk's features of `views.real` and of
+    Returns a dictionary of terms by name. Each term is a pair (weight, scalar). Without these
+    tasks, the result is {}. `features` is a list with two entries: the trunk's features of `views.real` and of
     `views.fake_for_d`.
     """
     if config.model.task in INSTANCE_KINDS:
