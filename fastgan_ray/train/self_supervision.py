@@ -49,8 +49,8 @@ def d_terms(
     """Return the terms of AugSelf-GAN, InsGen or FakeCLR in D's loss.
 
     Returns a dictionary of terms by name. Each term is a pair (weight, scalar). Without these
-    tasks, the result is {}. `features` is a list with two entries: the trunk's features of `views.real` and of
-    `views.fake_for_d`.
+    tasks, the result is {}. `features` is a list with two entries: the trunk's features of
+    `views.real` and of `views.fake_for_d`.
     """
     if config.model.task in INSTANCE_KINDS:
         of_kind = dict(zip(("real", "fake"), features, strict=True))
