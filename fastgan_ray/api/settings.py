@@ -69,5 +69,5 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 
 def without_lines(error: UserError) -> UserError:
-    """Remove the line numbers from the message of `error`, because a mapping has no lines."""
+    """Return `error` without line numbers in its message, because a mapping has no lines."""
     return UserError(re.sub(r"^config:\d+: ", "config: ", str(error), flags=re.MULTILINE))

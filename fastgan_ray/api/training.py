@@ -117,8 +117,8 @@ def _describe_start(start: Path, run: RunConfig) -> str:
     """Return a line for the user about a training that continues at the checkpoint `start`.
 
     The line has the kimg of `start`, the settings of `run` that differ from the settings in
-    `start`, and the names of settings that may differ. Raise UserError if a changed setting affects
-    the training steps.
+    `start`, and the names of all settings that may be changed. Raise UserError if a changed setting
+    is not one of these.
     """
     from fastgan_ray.train.checkpoint import read_metadata
     from fastgan_ray.train.resume import MAY_CHANGE, MUST_STAY, require_same_training
@@ -185,7 +185,7 @@ def _train(
 
 
 def _print_line(console: Console, text: str) -> None:
-    """Print a line without wrapping or markup, so that paths can be copied; ignore ""."""
+    """Print a line without wrapping or markup, so that paths can be copied; skip empty text."""
     if text:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 

@@ -75,7 +75,7 @@ class Discriminator(nn.Module):
         Otherwise, `part` is the quarter of the picture that the decoder "part" reconstructs: 0 for
         top left, 1 for top right, 2 for bottom left, 3 for bottom right. `rng`, on the pictures'
         device, draws the dropout masks. If `rng` is None, there is no dropout. Raises ValueError if
-        `full` has another shape.
+        the shape of `full` does not fit `size` and `mode`.
         """
         expected = (picture_channels(self.mode), *self.size)
         if full.ndim != 4 or tuple(full.shape[1:]) != expected:

@@ -56,9 +56,9 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
 
     `path` is a checkpoint or the folder of a run. For a run, `which` chooses the best or the last
     checkpoint. To check the export, draw the pictures of three seeds with the checkpoint and with
-    the export. Return the largest difference between corresponding pixels, which are in [-1, 1].
-    Raise UserError if the format does not support this generator, if a package is missing, or if
-    the difference is above TOLERANCE.
+    the export. Return the largest difference between corresponding pixel values in [-1, 1]. Raise
+    UserError if the format does not support this generator, if a package is missing, or if the
+    difference is above TOLERANCE.
     """
     checkpoint = locate(path, which)
     FORMATS[name].require(checkpoint)
@@ -195,7 +195,7 @@ def _require_published_architecture(checkpoint: Path) -> None:
 
 
 def _write_published(checkpoint: Path, out: Path) -> None:
-    """Write a .pth file of the published FastGAN; its generator has the averaged (EMA) weights."""
+    """Write a .pth file of the published FastGAN; the file's "g" has the averaged (EMA) weights."""
     generator, _ = load_model(checkpoint)
     discriminator = load_discriminator(checkpoint)
     assert isinstance(generator, Generator) and isinstance(discriminator, Discriminator)

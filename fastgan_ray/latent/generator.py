@@ -59,11 +59,11 @@ class Generator(nn.Module):
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Generate full pictures (B, C, H, W) and small pictures (B, C, h, w) from latents (B, nz).
 
-        The discriminator needs both sizes. A small picture has half the height and width of the
-        full picture, and at most 128 px if it is square. Pixel values are trained to be in [-1, 1],
-        but may exceed this range unless the setting `output_activation` is tanh. `rng`, on the
-        latents' device, draws the injected noise. If `rng` is None, the noise is fixed. Raises
-        ValueError for latents of another shape.
+        The discriminator needs both sizes. The side of a square small picture is half the side of
+        the full picture, but at most 128 px. Pixel values are trained to be in [-1, 1], but may
+        exceed this range unless the setting `output_activation` is tanh. `rng`, on the latents'
+        device, draws the injected noise. If `rng` is None, the noise is fixed. Raises ValueError
+        if the latents have another shape.
         """
         if z_BZ.ndim != 2 or z_BZ.shape[1] != self.nz:
             raise ValueError(f"latents must have shape (B, {self.nz}) (got {tuple(z_BZ.shape)})")
@@ -135,7 +135,7 @@ class Generator(nn.Module):
 
 @contextlib.contextmanager
 def _evaluated(network: nn.Module) -> Iterator[None]:
-    """Within this context, put `network` in eval mode: pictures do not affect each other."""
+    """Put `network` in eval mode within this context, so that pictures do not affect each other."""
     training = network.training
     network.eval()
     try:

@@ -35,9 +35,10 @@ def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
 def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
     """Return evenly spaced latents (frames, nz) on a path through the latents `stops_NZ`, in order.
 
-    If `loop` is True, the path returns to the first stop. The last latent is one step before the
-    first stop, so that a repeating video shows the first stop only once. Raise ValueError if there
-    are fewer than 2 stops, or more stops than frames.
+    The path begins at the first stop and ends at the last. If `loop` is True, the path then returns
+    to the first stop. In this case, the last latent is one step before the first stop, so that a
+    repeating video shows the first stop only once. Raise ValueError if there are fewer than 2
+    stops, or more stops than frames.
     """
     if len(stops_NZ) < 2 or frames < len(stops_NZ):
         raise ValueError(
@@ -54,9 +55,9 @@ def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
 def walks(stops_NZ: Tensor, count: int, frames: int, loop: bool = False) -> Tensor:
     """Return the latents (frames * count, nz) of `count` paths that one video shows side by side.
 
-    The first `count` rows are the latents of the first frame, and so on. `stops_NZ` is divided into
-    `count` equal parts, in order: each part has the stops of one path. `frames` and `loop` have the
-    same meaning as in `walk`.
+    Rows 0 to `count` - 1 are for the first frame, the next `count` rows for the second frame, and
+    so on. `stops_NZ` is divided into `count` equal parts, in order. Each part has the stops of one
+    path. `frames` and `loop` have the same meaning as in `walk`.
     """
     parts = torch.chunk(stops_NZ, count)
     return torch.stack([walk(part, frames, loop) for part in parts], dim=1).flatten(0, 1)

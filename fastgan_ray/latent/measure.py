@@ -46,7 +46,7 @@ class Candidate(NamedTuple):
     for the same metric."""
 
     def protocol(self) -> dict[str, Any]:
-        """Describe how the generator's metrics are measured, as {name: JSON value}."""
+        """Return the evaluation protocol of the generator (see `metrics.protocol`)."""
         return protocol(self.config, self.extractor, self.sets.reference)
 
 
@@ -59,14 +59,14 @@ def rank(
 ) -> list[dict[str, Any]]:
     """Measure checkpoints and return a list of results, best checkpoint first.
 
-    A result is {"checkpoint": path, "by": name of the ranking metric, "metrics": {name: value},
-    "protocol"}. `checkpoints` maps each path to the metric that its search optimised, or to None if
-    this metric is unknown. For the folder of a run, `which` chooses the best or the last
-    checkpoint.
+    A result is a dict: "checkpoint" is the path, "by" is the name of the ranking metric, "metrics"
+    is {name: value}, and "protocol" is the evaluation protocol. The keys of `checkpoints` are
+    paths. Each value is the metric that the checkpoint's search optimised, or None if this metric
+    is unknown. For the folder of a run, `which` chooses the best or the last checkpoint.
 
-    `by` is the ranking metric (a full name, "fid" or "kid"). If `by` is None and all known search
-    metrics are the same, this metric is used. Otherwise, the setting `eval.metric` of the first
-    checkpoint is used.
+    `by` is the ranking metric (a full name, "fid" or "kid"). If `by` is None, the metric depends on
+    the searches. If all known search metrics are the same, this metric is used. If they differ or
+    none is known, the setting `eval.metric` of the first checkpoint is used.
 
     Each checkpoint is measured with the data and settings of its training, changed by `overrides`
     {dotted key: value}. Published checkpoints store no data path, so they need "data.path" in

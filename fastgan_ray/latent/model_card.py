@@ -45,10 +45,11 @@ Facts = dict[str, Any]
 
 
 def training_record(path: Path) -> Facts | None:
-    """Return {"config", "metrics", "protocol", "kimg"} of the training of the generator at `path`.
+    """Return a dict about the training of the generator at `path`.
 
-    Return None if `path` is an exported folder or a published file, because these do not describe
-    the training. "kimg" is the number of training images in thousands.
+    "config" is the RunConfig, "metrics" is {metric name: value}, and "protocol" is the evaluation
+    protocol. "kimg" is the number of training images in thousands. Return None if `path` is an
+    exported folder or a published file, because these do not describe the training.
     """
     try:
         folder = find_checkpoint(path)
@@ -97,7 +98,10 @@ def _metrics(record: Facts) -> dict[str, tuple[float, float | None]]:
 
 
 def _data(record: Facts) -> Facts:
-    """Return {"name", "count", "licence"} of the training pictures; unknown values are None."""
+    """Return a dict about the training pictures: "name" of the data set, "count" and "licence".
+
+    "count" and "licence" are None if they are unknown.
+    """
     config: RunConfig = record["config"]
     path, count = config.data.path or "", record["protocol"].get("reference_count")
     if "held_out" in record["protocol"]:  # the reference pictures are not the training pictures

@@ -34,10 +34,11 @@ def nearest_pictures(
 ) -> Neighbours:
     """Find, for each sample, the `count` training pictures with the nearest features.
 
-    `samples_NCHW` has generated pictures in [-1, 1], `source` the training pictures. `extractor`
-    computes the features. The unit of the distances is the mean distance from a training picture to
-    the nearest other training picture. If `config` trains on mirror images, samples are also
-    compared with mirror images. Raise UserError if all training pictures are the same.
+    `samples_NCHW` has generated pictures in [-1, 1]. `source` has the training pictures.
+    `extractor` computes the features. The unit of the distances is the mean distance from a
+    training picture to the nearest other training picture. If `config` trains on mirror images,
+    samples are also compared with mirror images. Raise UserError if all training pictures are the
+    same.
     """
     reference = load_reference(source, config, extractor, track)
     # Round to 8 bits, because the training pictures have 8 bits.
@@ -71,11 +72,11 @@ def save_neighbours(
 def neighbour_rows(
     nearest: Neighbours, seeds: Sequence[int], source: Source
 ) -> list[dict[str, Any]]:
-    """Return {"seed", "neighbours", "too_near"} for each seed in `seeds`, as JSON values.
+    """Return a dict of JSON values for each seed in `seeds`: "seed", "neighbours" and "too_near".
 
-    "neighbours" lists the nearest training pictures, nearest first, as {"picture": name,
-    "distance"}. "too_near" is True if the first distance is so small that the sample is probably a
-    copy.
+    "neighbours" lists the nearest training pictures, nearest first. Each entry has the name of the
+    "picture", and its "distance" from the sample. "too_near" is True if the smallest distance is so
+    small that the sample is probably a copy.
     """
     return [
         {

@@ -1,6 +1,6 @@
 """Define the base classes of generators and discriminators.
 
-The trainer uses only their methods, so it works with the networks of any architecture.
+All architectures have these base classes, so the trainer works with any of them.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ class AnyGenerator(nn.Module, ABC):
 class AnyDiscriminator(nn.Module, ABC):
     """The base class of discriminators, with optional heads for extra tasks.
 
-    The input of each head is the trunk's features. `projection` computes embeddings for the
-    contrastive loss. `predictor` predicts the parameters of an augmentation for AugSelf-GAN.
-    `mixdl_projection` computes embeddings for MixDL. Each of these is None if its task is off.
-    `instance_heads` computes embeddings for InsGen or FakeCLR. It has a head "fake" for generated
-    pictures, and for InsGen also a head "real". Without these tasks, it is empty.
+    The heads process the trunk's features. `projection` computes embeddings for the contrastive
+    loss. `predictor` predicts the parameters of an augmentation for AugSelf-GAN.
+    `mixdl_projection` computes embeddings for MixDL. A head is None if its task is off.
+
+    The heads in `instance_heads` compute embeddings for InsGen or FakeCLR. "fake" is the head for
+    generated pictures. "real" is the head for real pictures, which only InsGen has. Without InsGen
+    and FakeCLR, `instance_heads` is empty.
     """
 
     blocks: nn.ModuleList
@@ -89,7 +91,7 @@ class AnyDiscriminator(nn.Module, ABC):
 
     @abstractmethod
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute D's last features, from pictures: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
+        """Compute the features that the heads use: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
         """List D's blocks from the picture to the logits; each block is a list of its modules.
@@ -129,11 +131,11 @@ class AnyDiscriminator(nn.Module, ABC):
 
     @contextlib.contextmanager
     def keeping_maps(self, keeps: bool) -> Iterator[list[Tensor]]:
-        """Yield a list that gets D's feature maps of the first forward pass in the `with` block.
+        """Yield a list that gets three feature maps of D, for FreGAN's alignment.
 
-        FreGAN's alignment needs these maps. They have 8, 16 and 32 px, the shape (B, C, side, side)
-        if pictures are square, and no gradient. The list stays empty if `keeps` is False, or if D
-        is not FastGAN's discriminator.
+        These are the maps of 8, 16 and 32 px, from the first forward pass in the `with` block. If
+        pictures are square, a map has the shape (B, C, side, side). The maps have no gradient. The
+        list stays empty if `keeps` is False, or if D is not FastGAN's discriminator.
         """
         kept: list[Tensor] = []
         self._kept_maps = kept if keeps else None
@@ -143,10 +145,11 @@ class AnyDiscriminator(nn.Module, ABC):
             self._kept_maps = None
 
     def predict_augmentation(self, augmented: Tensor, plain: Tensor) -> Tensor:
-        """Predict the random numbers of an augmentation (`PREDICTED`): (B, PREDICTED_COUNT).
+        """Predict the random numbers with which pictures were augmented: (B, PREDICTED_COUNT).
 
-        `augmented` and `plain` are the trunk's features (B, K, h, w) of the pictures after and
-        before the augmentation. The head sees only their difference (Hou et al. 2023).
+        `PREDICTED` names these numbers. `augmented` and `plain` are the trunk's features
+        (B, K, h, w): `augmented` after the augmentation, and `plain` before it. The head sees only
+        the difference between `augmented` and `plain` (Hou et al. 2023).
         """
         assert self.predictor is not None
         with torch.autocast(augmented.device.type, enabled=False):
@@ -156,10 +159,10 @@ class AnyDiscriminator(nn.Module, ABC):
         return predicted
 
     def embed_instances(self, features: Tensor, kind: str) -> Tensor:
-        """Return the embeddings (B, 128), of length 1, that InsGen and FakeCLR compare.
+        """Return the embeddings (B, 128) that InsGen and FakeCLR compare.
 
-        `features` are the trunk's features (B, K, h, w) of the pictures. `kind` is "fake" for
-        generated pictures and "real" for real pictures.
+        The Euclidean norm of each embedding is 1. `features` are the trunk's features (B, K, h, w)
+        of the pictures. `kind` is "fake" for generated pictures and "real" for real pictures.
         """
         with torch.autocast(features.device.type, enabled=False):
             return F.normalize(self.instance_heads[kind](at_least_float32(features)), dim=1)
@@ -177,7 +180,7 @@ class AnyDiscriminator(nn.Module, ABC):
         return embedding_BK
 
     def _keep(self, features: Tensor) -> Tensor:
-        """Return `features`; within the context `keeping_features`, append them to its list."""
+        """Return `features`; within `keeping_features`, append `features` to the yielded list."""
         if self._kept is not None:
             self._kept.append(features)
         return features
@@ -198,9 +201,10 @@ def projection(make: LayerFactory, channels: int) -> nn.Sequential:
 
 
 def predictor(make: LayerFactory, channels: int) -> nn.Sequential:
-    """Build the linear head that predicts the random numbers of an augmentation (`PREDICTED`).
+    """Build the linear head that predicts the random numbers of an augmentation.
 
-    The head has no spectral normalisation, which would limit the range of its output.
+    `PREDICTED` names these numbers. The head has no spectral normalisation, because that would
+    limit the range of the output.
     """
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), make.linear(channels, PREDICTED_COUNT)
@@ -210,7 +214,7 @@ def predictor(make: LayerFactory, channels: int) -> nn.Sequential:
 def instance_head(make: LayerFactory, channels: int) -> nn.Sequential:
     """Build the two-layer head that computes the embedding for InsGen and FakeCLR.
 
-    It has no spectral normalisation, because the embedding is scaled to the length 1 anyway.
+    The head has no spectral normalisation, because the embedding is scaled to norm 1 anyway.
     """
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
@@ -222,6 +226,9 @@ def instance_head(make: LayerFactory, channels: int) -> nn.Sequential:
 
 
 def linear_projection(make: LayerFactory, channels: int) -> nn.Sequential:
-    """Build the linear head that computes the embedding for MixDL from the mean of the features."""
+    """Build the linear head that computes the embedding for MixDL.
+
+    The input of the linear layer is the mean of the features over all pixels.
+    """
     pool = nn.AdaptiveAvgPool2d(1)
     return nn.Sequential(pool, make.conv(channels, EMBEDDING, 1), nn.Flatten())

@@ -45,27 +45,30 @@ class LayerFactory:
     def conv(
         self, c_in: int, c_out: int, kernel: int, stride: int = 1, padding: int = 0
     ) -> nn.Conv2d:
-        """Return a convolution with weights N(0, .02), without biases."""
+        """Return a convolution with normal weights (standard deviation .02), without biases."""
         layer = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False, device="meta")
         return self._finish(layer)
 
     def conv_transpose(self, c_in: int, c_out: int, kernel: tuple[int, int]) -> nn.ConvTranspose2d:
-        """Return a transposed convolution with weights N(0, .02), without biases."""
+        """Return a transposed convolution, with initial weights like those of `conv`."""
         layer = nn.ConvTranspose2d(c_in, c_out, kernel, bias=False, device="meta")
         return self._finish(layer)
 
     def linear(self, c_in: int, c_out: int) -> nn.Linear:
-        """Return a linear layer with Glorot uniform weights, biases 0 and no normalisation."""
+        """Return a linear layer, not spectrally normalised: Glorot uniform weights, biases 0."""
         return glorot(nn.Linear(c_in, c_out, device="meta"), self._rng)
 
     def norm(self, channels: int) -> nn.BatchNorm2d:
-        """Return a batch normalisation layer with scales N(1, .02) and shifts 0."""
+        """Return a batch normalisation layer with shifts 0.
+
+        The scales are drawn from a normal distribution with mean 1 and standard deviation .02.
+        """
         layer = nn.BatchNorm2d(channels)
         nn.init.normal_(layer.weight, 1.0, _STD, generator=self._rng)
         return layer
 
     def d_norm(self, channels: int) -> nn.Module:
-        """Return a normalisation layer for D, of the factory's kind `d_norm`."""
+        """Return a normalisation layer for D, of the kind given to the factory as `d_norm`."""
         if self.chain is not None:
             return Chain(channels, self.chain)
         return (
@@ -102,7 +105,7 @@ def glorot(layer: _Layer, rng: torch.Generator) -> _Layer:
 
 
 def normal(layer: _Layer, rng: torch.Generator) -> _Layer:
-    """Move a layer from the device "meta" to the CPU, with weights N(0, .02) and biases 0."""
+    """Move a layer from "meta" to the CPU: normal weights (standard deviation .02), biases 0."""
     layer = layer.to_empty(device="cpu")
     nn.init.normal_(layer.weight, 0.0, _STD, generator=rng)
     if layer.bias is not None:
@@ -126,7 +129,7 @@ class NoiseInjection(nn.Module):
         self.register_buffer("fixed", fixed_11HW, persistent=False)
 
     def forward(self, x_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Add the weighted noise map of each sample, drawn by `rng` (None: the fixed noise map)."""
+        """Add a noise map that `rng` draws for each sample; if `rng` is None, the fixed map."""
         noise = self.fixed
         if rng is not None:
             shape = (self.group.size * x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
@@ -186,8 +189,8 @@ def compound_up(
 ) -> UpBlock:
     """Return an `UpBlock` with two gated 3x3 convolutions.
 
-    Noise maps of `noise_size` (H, W) are added to the outputs of the convolutions. If it is None,
-    there is no noise.
+    Noise maps of `noise_size` (H, W) are added to the outputs of the convolutions. If `noise_size`
+    is None, there is no noise.
     """
     return UpBlock(
         *(
@@ -227,8 +230,8 @@ def skip_layer_excitation(
 
     The inputs are a small map (B, c_source, h, w), with h and w at least 4, and a larger map (B,
     c_target, H, W). The output is (B, c_target, H, W). `seed` is the seed of the initial weights.
-    With `spectral_norm`, they are spectrally normalised, as in FastGAN. Raises ValueError if a
-    number of channels is below 1.
+    If `spectral_norm`, the convolutions are spectrally normalised, as in FastGAN. Raises ValueError
+    if `c_source` or `c_target` is below 1.
     """
     if min(c_source, c_target) < 1:
         raise ValueError(f"channels must be at least 1 (got {c_source} and {c_target})")
@@ -237,7 +240,7 @@ def skip_layer_excitation(
 
 
 class DownBlock(nn.Module):
-    """A block of D that halves height and width. It has two paths, and returns their mean."""
+    """A block of D that halves height and width; the result is the mean of two paths."""
 
     def __init__(self, make: LayerFactory, c_in: int, c_out: int) -> None:
         super().__init__()
@@ -282,12 +285,12 @@ def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = 
 def widths(
     multipliers: dict[int, float], resolution: int, base: int, channels: list[int] | None
 ) -> dict[int, int]:
-    """Return {level: number of channels} for the levels up to `resolution`.
+    """Return {level: number of channels} for the levels in `multipliers` up to `resolution`.
 
-    A level (8, 16, 32, ...) names a block. In G, it is the side of the block's output in px; in D,
-    see `discriminator_channels`. If `channels` is None, the number of channels is `base` times the
-    level's value in `multipliers`, rounded down, but at least 1. If `channels` is a list, it has
-    the numbers of channels, lowest level first.
+    A level is a power of two. In G, a level is the side of a map in px. For D, see
+    `discriminator_channels`. If `channels` is a list, it has the results, lowest level first. If
+    `channels` is None, a level has `base` x `multipliers[level]` channels. This product is rounded
+    down, but it is at least 1.
     """
     levels = [level for level in multipliers if level <= resolution]
     if channels is not None:
@@ -303,9 +306,9 @@ def small_resolution(resolution: int) -> int:
 def full_and_small(full_BCHW: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Return G's two outputs: full-size pictures (B, C, H, W) and small pictures (B, C, h, w).
 
-    The full-size pictures are the output of G's last layer, `full_BCHW`, after tanh if
-    `output_activation` is tanh. The small pictures are the full-size pictures, resized by nearest
-    neighbour to `small_size(config)`.
+    `full_BCHW` is the output of G's last layer. If `output_activation` is tanh, the full-size
+    pictures are tanh of `full_BCHW`, else they are `full_BCHW`. The small pictures are the
+    full-size pictures, resized by nearest neighbour to `small_size(config)`.
     """
     if config.output_activation == "tanh":
         full_BCHW = torch.tanh(full_BCHW)

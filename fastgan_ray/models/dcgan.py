@@ -26,8 +26,9 @@ _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 class DcganGenerator(AnyGenerator):
     """DCGAN's generator.
 
-    `stem` computes a 4x4 map from the latent. `blocks` and `to_full` double its height and width
-    several times. If `model.aspect` is not square, the first map has the proportions of the aspect.
+    `stem` computes a 4x4 map from the latent. `blocks` double the height and width of the map
+    several times, and `to_full` doubles them once more. If `model.aspect` is not square, the first
+    map has the proportions of the aspect.
     """
 
     def __init__(

@@ -82,12 +82,14 @@ class Discriminator(AnyDiscriminator):
         """Compute logits (B, `config.logits`), and reconstructions {name of the decoder: pictures}.
 
         `full` (B, C, H, W) and `small` (B, C, h, w) are the same pictures at two sizes, with values
-        in [-1, 1]; (h, w) is `small_size(config)`. For square pictures, there are 25 logits from
-        the big branch, then 25 from the small branch, if there is one, then 25 for each of
-        `config.judged_sides`. If `part` is None, nothing is reconstructed. Otherwise, each enabled
-        decoder reconstructs pictures in [-1, 1], with a side of at most 128 px if they are square.
-        The decoder "part" reconstructs `crop_part(full, part)`. `rng`, on the pictures' device,
-        draws the dropout masks. If it is None, there is no dropout.
+        in [-1, 1]; (h, w) is `small_size(config)`. For square pictures, the order of the logits is:
+        25 from the big branch, 25 from the small branch (if it exists), and 25 for each of
+        `config.judged_sides`.
+
+        If `part` is None, nothing is reconstructed. Otherwise, each enabled decoder reconstructs
+        pictures in [-1, 1]. Square reconstructions have a side of at most 128 px. The decoder
+        "part" reconstructs `crop_part(full, part)`. `rng`, on the pictures' device, draws the
+        dropout masks. If `rng` is None, there is no dropout.
         """
         norm = self._logits_norm if part is None else self._decoding_norm
         with norm.normalised(), self.drawing(rng):
@@ -96,9 +98,9 @@ class Discriminator(AnyDiscriminator):
     def blocks_from_picture(self) -> list[list[nn.Module]]:
         """List D's blocks from the picture to the logits; each block is a list of its modules.
 
-        The first block is the stem, and the others are the down blocks with their skips. The layers
-        of the small branch are distributed over the blocks. Block n also has convolution n of the
-        small branch, and the layers between this convolution and the next convolution.
+        The first block is the stem. Each other block is a down block, with its skip if it has one.
+        The layers of the small branch are distributed over the blocks: block n also has convolution
+        n of the small branch, and the layers that follow until the next convolution.
         """
         blocks: list[list[nn.Module]] = [[self.stem]]
         for index, block in enumerate(self.blocks):
@@ -147,12 +149,12 @@ class Discriminator(AnyDiscriminator):
         return torch.cat(logits, dim=1), reconstructions
 
     def _high_frequencies(self, features: list[Tensor]) -> list[Tensor]:
-        """Compute the features (B, K, 8, 8) of the high frequencies of D's maps, if H = W.
+        """Compute features of the high frequencies of some maps of the big branch.
 
-        There is a result for each side in `config.judged_sides`. The high frequencies of a map have
-        the size of the next map. So they get the next map's number of channels, and all later
-        blocks are applied to them. Skips are not applied. `features` has all maps of the big
-        branch.
+        These are the maps with a side in `config.judged_sides`; `features` has all maps. The high
+        frequencies of a map have the size of the next map. So they get the next map's number of
+        channels, and all later blocks are applied to them, without skips. The result has features
+        (B, K, 8, 8), if H = W, for each of these sides.
         """
         processed = []
         for side in self.config.judged_sides:
@@ -186,11 +188,11 @@ def fastgan_discriminator(
 
 
 def discriminator_channels(config: ModelConfig) -> dict[int, int]:
-    """Return {level: number of channels of D's features} for the levels 8, 16, ..., resolution.
+    """Return {level: number of channels of D's features at this level}.
 
-    A level is twice the side, in px, of features of the big branch. For resolutions up to 256 px,
-    there is also a level of twice the resolution. The small branch has the same numbers of channels
-    at half the side.
+    The levels are 8, 16, ..., resolution. If the resolution is at most 256 px, twice the resolution
+    is also a level. From level 16, the features of level s have a side of s/2 px in the big branch,
+    and of s/4 px in the small branch. Level 8 is the hidden layer of `Discriminator.head`.
     """
     channels = widths(_MULTIPLIERS, config.resolution, config.ndf, config.d_channels)
     if config.resolution <= 256:
@@ -201,9 +203,9 @@ def discriminator_channels(config: ModelConfig) -> dict[int, int]:
 def _stem(
     make: LayerFactory, resolution: int, channels: dict[int, int], picture_channels: int
 ) -> nn.Sequential:
-    """Return the layers from the full-size picture to features of the first down block.
+    """Return the layers that compute the input of the first down block from the full-size picture.
 
-    The features have a side of `resolution`, but at most 256 px.
+    This input has a side of `resolution`, but at most 256 px.
     """
     if resolution <= 256:
         first = make.conv(picture_channels, channels[2 * resolution], 3, padding=1)

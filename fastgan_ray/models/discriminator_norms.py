@@ -1,4 +1,4 @@
-"""Define the normalisation layers of D: CHAIN, and those that replace batch normalisation.
+"""Define the layers that can replace batch normalisation in D: CHAIN and simpler layers.
 
 CHAIN: Ni and Koniusz, "CHAIN: Enhancing Generalization in Data-Efficient GANs via Lipschitz
 Continuity Constrained Normalization" (CVPR 2024). It divides each channel by its root mean square
@@ -70,16 +70,16 @@ class ChainControl(nn.Module):
             self.penalties = None
 
     def penalty(self, penalties: list[Tensor], min_p: float) -> Tensor:
-        """Return the term of D's loss, which is (p + `min_p`) times the sum of the penalties."""
+        """Return (p + `min_p`) times the sum of `penalties`, as a term of D's loss."""
         return (self.p + min_p) * torch.stack(penalties).sum()
 
     @torch.no_grad()
     def adapt(self, sign: Tensor, target: float, first_step: int) -> None:
-        """Change p by STEP after a step of D: increase it if D overfits, else decrease it.
+        """Change p by STEP after a step of D: increase p if D overfits, else decrease p.
 
         `sign` is the mean sign of D's logits of real pictures in this step, from -1 to 1. D
-        overfits if the moving average of this number is above `target`. p stays between 0 and 1. It
-        does not change in the first `first_step` steps.
+        overfits if the moving average of `sign` is above `target`. p stays between 0 and 1. In the
+        first `first_step` steps, p does not change.
         """
         self.steps.add_(1)
         self.sign.lerp_(sign.to(self.sign), 1 - SIGN_DECAY)
@@ -110,10 +110,10 @@ class Chain(nn.Module):
         return (wide * factor + self.bias[:, None, None]).to(x_BCHW.dtype)
 
     def _share(self, control: ChainControl, like: Tensor) -> Tensor:
-        """Return how much of each channel is normalised, from 0 (nothing) to 1.
+        """Return the normalised share of each channel: 0 is nothing, and 1 is everything.
 
-        The result is (B, C, 1, 1) and has only the values 0 and 1, drawn by `control.rng`. If
-        `control.rng` is None, the result is the scalar p.
+        `control.rng` draws a share for each sample and channel: (B, C, 1, 1), 1 with probability p,
+        else 0. If `control.rng` is None, the result is the scalar p. `like` has the features.
         """
         if control.rng is None:
             return control.p

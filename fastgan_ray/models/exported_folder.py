@@ -65,10 +65,11 @@ def write_folder(
     layout: Layout = FOLDER,
     d_features: Sequence[str] = (),
 ) -> None:
-    """Write a generator without spectral normalisation, and its settings, to a folder.
+    """Write the weights and the settings of a generator to a folder.
 
-    The settings are the section `model`, `data.mode` and `d_features`. `d_features` are the names
-    of the pretrained networks in all discriminators against which the generator was trained.
+    `generator` must have no spectral normalisation (see `without_spectral_norm`). The settings are
+    the section `model`, `data.mode` and `d_features`. `d_features` has the names of the pretrained
+    networks in all discriminators against which the generator was trained.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
@@ -84,10 +85,10 @@ def write_folder(
 
 
 def read_d_features(folder: Path, layout: Layout) -> tuple[str, ...]:
-    """Read the names of the pretrained networks in the discriminators of an exported generator.
+    """Read the names of the pretrained networks against which an exported generator was trained.
 
-    These are the `d_features` of `write_folder`, and the setting `model.d_features` if it was used.
-    The folder must not be damaged.
+    These are the `d_features` that `write_folder` got, and the setting `model.d_features` if the
+    generator's own discriminator used it. The folder must not be damaged.
     """
     description = json.loads((folder / layout.description).read_text())
     model = ModelConfig.model_validate(description["model"])

@@ -31,13 +31,12 @@ COMPOUND_SIDES = (8, 32, 128, 512)
 class Generator(AnyGenerator):
     """FastGAN's generator.
 
-    `stem` computes a 4x4 map from the latent. Each block doubles the height and width of the map;
-    `blocks` has the side of the block's output in px as key. `skips` has the skip-layer
-    excitations, which multiply the outputs of some blocks by gates, and `wavelet_skips` has the
-    convolutions of FreGAN's frequency skips. Their keys are those of the blocks that they belong
-    to. `to_small` and `to_full` compute the pictures. If `model.aspect` is not square, the first
-    map has the proportions of the aspect, and the keys are the sides that square pictures would
-    have.
+    `stem` computes a 4x4 map from the latent. Each of `blocks` doubles the height and width of the
+    map. The key of a block is the side of the block's output in px. `skips` has the skip-layer
+    excitations, which multiply the outputs of some blocks by gates. `wavelet_skips` has the
+    convolutions of FreGAN's frequency skips. A skip has the same key as its block. `to_small` and
+    `to_full` compute the pictures. If `model.aspect` is not square, the first map has the
+    proportions of the aspect, and the keys are the sides that square pictures would have.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:
@@ -77,8 +76,8 @@ class Generator(AnyGenerator):
         """Generate full-size pictures (B, C, H, W) and small pictures (B, C, h, w).
 
         The latents `z_BZ` are (B, nz), and (h, w) is `small_size(config)`. The values are in [-1,
-        1] if `output_activation` is tanh, else they are unbounded. `rng` draws the injected noise,
-        on the device of `rng`. If it is None, every sample gets the same fixed noise maps.
+        1] if `output_activation` is tanh, else they are unbounded. `rng` draws the injected noise.
+        If `rng` is None, every sample gets the same fixed noise maps.
         """
         with self._spectral.normalised():
             return self._pictures(self._features(z_BZ, rng))
@@ -102,10 +101,10 @@ class Generator(AnyGenerator):
     def _features(
         self, z_BZ: Tensor, rng: torch.Generator | None, style: dict[int, Tensor] | None = None
     ) -> dict[int, Tensor]:
-        """Compute {side in px: features (B, C, side, side)} for all sizes of maps.
+        """Compute the maps of all sizes: {side in px: map (B, C, side, side)}.
 
-        For style mixing, `style` has the features of the style's latent. The skip-layer excitations
-        of the maps in `_styled` then compute their gates from `style`.
+        For style mixing, `style` has the maps of another latent. For the sides in `_styled`, the
+        gates of the skip-layer excitation are then computed from `style`.
         """
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():
@@ -120,8 +119,9 @@ class Generator(AnyGenerator):
     def _block_input(self, side: int, features: dict[int, Tensor]) -> Tensor:
         """Return the input of the block whose output has the side `side`.
 
-        The input is the map of side `side` / 2. If this block has a frequency skip, the high
-        frequencies of the map of side `side` / 4 are added, after a 1x1 convolution and doubling.
+        Without a frequency skip, the input is the map of side `side` / 2. A frequency skip adds to
+        this map the high frequencies of the map of side `side` / 4. These first pass through a 1x1
+        convolution, and their height and width are doubled.
         """
         x_BCHW = features[side // 2]
         if side not in self._wavelet_sources:
@@ -153,10 +153,10 @@ def generator_channels(config: ModelConfig) -> dict[int, int]:
 
 
 def skip_sources(config: ModelConfig) -> dict[int, int]:
-    """Return {side of the map that is multiplied: side of the map with the gates' inputs}, in px.
+    """Return {target: source} for each enabled skip-layer excitation, as sides in px.
 
-    There is an entry for each enabled skip-layer excitation. The sides differ by a factor of 16, or
-    8 at resolution 32.
+    The gates are computed from the map of side `source`, and multiply the map of side `target`. The
+    target is 16 times the source, or 8 times at resolution 32.
     """
     enabled = {4: config.g_sle_4, 8: config.g_sle_8, 16: config.g_sle_16, 32: config.g_sle_32}
     # At resolution 32 there are no features of 64 px. Instead, the features of 4 px gate those of
@@ -170,10 +170,11 @@ def skip_sources(config: ModelConfig) -> dict[int, int]:
 
 
 def wavelet_sources(config: ModelConfig) -> dict[int, int]:
-    """Return {side of a block's output: side of the map that is added to its input}, in px.
+    """Return {target: source} for each of FreGAN's frequency skips, as sides in px.
 
-    There is an entry for each of FreGAN's frequency skips: one at resolution 32, two at 64, and
-    three above; none if `g_wavelet_skips` is off. The first side is four times the second.
+    The skip goes from the map of side `source` to the block whose output has the side `target`. The
+    target is four times the source. There is one skip at resolution 32, two at 64, and three above;
+    none if `g_wavelet_skips` is off.
     """
     if not config.g_wavelet_skips:
         return {}
@@ -181,7 +182,7 @@ def wavelet_sources(config: ModelConfig) -> dict[int, int]:
 
 
 def convolution_count(config: ModelConfig, side: int) -> int:
-    """Return how many convolutions the block has whose output has the side `side`, in px."""
+    """Return the number of convolutions in the block whose output has a side of `side` px."""
     published = 2 if side in COMPOUND_SIDES else 1
     return {"mixed": published, "single": 1, "double": 2}[config.g_blocks]
 

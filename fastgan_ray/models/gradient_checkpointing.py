@@ -1,8 +1,9 @@
 """Save memory by gradient checkpointing (Chen et al. 2016).
 
 Each block stores only its input, and not its feature maps. The backward pass computes the block
-again from this input. All results are equal bit for bit. Another way to save memory is to split a
-batch into parts. This would change the results, because batch normalisation depends on the batch.
+again from this input. All results are the same, bit for bit, as without checkpointing. Another way
+to save memory is to split a batch into parts. Splitting would change the results, because batch
+normalisation depends on the batch.
 """
 
 from __future__ import annotations
@@ -53,9 +54,10 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
 
 
 class _Before(NamedTuple):
-    """A copy of the state on which a block's output depends, besides its input and weights.
+    """What affects a block's output besides its input and weights, e.g. buffers.
 
-    It is taken before the first computation, so the second computation has the same result.
+    This state is copied before the first computation of the block. With the copy, the second
+    computation has the same result.
     """
 
     buffers: list[tuple[nn.Module, str, Tensor]]
@@ -85,9 +87,10 @@ def _remember(block: nn.Module, rng: torch.Generator | None) -> _Before:
 
 
 class _Reentrant(AbstractContextManager[None]):
-    """A context manager that can be entered several times, one after the other.
+    """A context manager that can be entered again after its end.
 
-    This is needed because a block is computed twice for second derivatives.
+    `make` creates a new context each time. For second derivatives, PyTorch recomputes a block
+    twice, and enters the same context manager both times.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
@@ -108,9 +111,10 @@ class _Reentrant(AbstractContextManager[None]):
 
 @contextmanager
 def _as_before(before: _Before, rng: torch.Generator | None) -> Iterator[None]:
-    """Use the state `before` within this context, and restore the later state at its end.
+    """Within this context, set the state of a block to `before`.
 
-    `rng` is the random number generator of the noise, or None.
+    At the end of the context, restore the state from before the context. `rng` is the random number
+    generator of the noise, or None.
     """
     buffers = [(module, name, getattr(module, name)) for module, name, _ in before.buffers]
     normalised = [(norm, norm.current) for norm, _ in before.normalised]

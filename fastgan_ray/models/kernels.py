@@ -54,8 +54,8 @@ _selected: ContextVar[str | None] = ContextVar("selected", default=None)
 def kernels_for(device: torch.device) -> Kernels:
     """Return the entry of KERNELS to use on `device`.
 
-    This is the entry that `use_kernels` has selected, or else the entry of the type of device, or
-    REFERENCE if the type of device ("meta") has no entry.
+    If `use_kernels` has selected an entry, this entry is returned. Otherwise, the entry of the
+    device's type is returned. A type without an entry, such as "meta", uses the entry REFERENCE.
     """
     return KERNELS.get(_selected.get() or device.type, KERNELS[REFERENCE])
 
@@ -81,7 +81,7 @@ def use_kernels(name: str | None) -> Iterator[None]:
 
 @contextmanager
 def reference_kernels(enabled: bool = True) -> Iterator[None]:
-    """Compute the networks' operations as in the published code within this context.
+    """Within this context, compute the networks' operations as the published code does.
 
     If `enabled` is False, the context has no effect.
     """

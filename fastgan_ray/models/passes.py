@@ -1,9 +1,9 @@
 """Count the floating-point operations of forward passes, and the networks' parameters.
 
 PyTorch counts the operations on the device "meta", where nothing is computed. The networks are
-built without spectral normalisation. It has no parameters, PyTorch does not count its matrix-vector
-products, and its power iterations would take most of the time here. `reference_kernels` makes the
-counts equal for all devices.
+built without spectral normalisation, because its power iterations would take most of the time here.
+This does not change the counts: spectral normalisation has no parameters, and PyTorch does not
+count its matrix-vector products. `reference_kernels` makes the counts equal for all devices.
 """
 
 from __future__ import annotations

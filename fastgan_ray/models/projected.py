@@ -39,10 +39,11 @@ class ProjectedDiscriminator(AnyDiscriminator):
     """A projected discriminator.
 
     `features` is the pretrained network, and `mixing` has the random layers. Both are frozen.
-    `blocks` and `heads` have an entry for each of the four mixed maps: the blocks that halve the
-    map, and the layer that computes the logits. Only blocks and heads (also those of extra tasks)
-    are trained. The weights of `features` are not in the state dict. `frozen_network` has the name
-    of the pretrained network and the sha256 of its weights.
+    `blocks` and `heads` have an entry for each of the four mixed maps. An entry of `blocks` has the
+    layers that halve the map several times. An entry of `heads` is the layer that computes the
+    logits. Only the blocks and the heads (also the heads of extra tasks) are trained. The weights
+    of `features` are not in the state dict. `frozen_network` has the name of the pretrained network
+    and the sha256 of its weights.
     """
 
     def __init__(
@@ -100,8 +101,8 @@ class ProjectedDiscriminator(AnyDiscriminator):
     def blocks_from_picture(self) -> list[list[nn.Module]]:
         """List D's blocks from the picture to the logits; each block is a list of its modules.
 
-        The modules in a list halve maps of about the same size, one in each small discriminator
-        that has such maps.
+        The last block has the last halving of each small discriminator. The block before it has the
+        second last halvings, and so on. So all maps in a block have about the same size.
         """
         count = self.config.d_blocks
         lists: list[list[nn.Module]] = [[] for _ in range(count)]
@@ -200,12 +201,15 @@ class RandomMixing(nn.Module):
     """Random layers, never trained, that mix the channels of four maps, and then the maps.
 
     First, a 1x1 convolution mixes the channels of each map. The four maps then have 64, 128, 256
-    and 512 channels, the largest map first. Then the maps are processed from the smallest to the
-    largest, in three steps. The result for the previous map is added to the map. Another 1x1
-    convolution changes the number of channels to that of the next larger map. The map is resized to
-    its size in `sizes`. (The paper resizes before the 1x1 convolution. This gives the same values
-    at four times the cost.) The results have the numbers of channels in MIXED_WIDTHS. `c_in` and
-    `sizes` begin with the largest map. `rng` draws the weights, which are in the state dict.
+    and 512 channels, the largest map first.
+
+    Then the maps are mixed, from the smallest to the largest. The result for the next smaller map
+    is added to a map. A second 1x1 convolution changes the number of channels to the map's number
+    in MIXED_WIDTHS. The result is resized to the map's size in `sizes`. (The paper resizes before
+    this convolution, which gives the same values at four times the cost.)
+
+    `c_in` and `sizes` begin with the largest map. `rng` draws the weights, which are in the state
+    dict.
     """
 
     def __init__(self, c_in: list[int], sizes: list[Size], rng: torch.Generator) -> None:

@@ -39,8 +39,8 @@ _D_MULTIPLIERS = {
 class SnganGenerator(AnyGenerator):
     """SNGAN's generator.
 
-    `stem` computes a 4x4 map from the latent, and each of `blocks` doubles its height and width. If
-    `model.aspect` is not square, the first map has the proportions of the aspect.
+    `stem` computes a 4x4 map from the latent. Each of `blocks` doubles the height and width of the
+    map. If `model.aspect` is not square, the first map has the proportions of the aspect.
     """
 
     def __init__(
@@ -127,7 +127,10 @@ class SnganDiscriminator(AnyDiscriminator):
             return self.head(features[:, :, None, None]).flatten(1), {}
 
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute D's last features of 8x8 px: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
+        """Compute the features of the last block with maps of 8x8 px.
+
+        (B, C, H, W) -> (B, K, 8, 8) if H = W.
+        """
         with self._trunk_norm.normalised():
             return self._features(full)
 

@@ -35,8 +35,8 @@ class SpectralNorm(nn.Module):
 
     The weight is treated as a matrix with a row for each output channel. `_u` and `_v` approximate
     the singular vectors of the largest singular value. In training mode, each use of the weight
-    improves them by one power iteration. If `spectral_joint` has already computed the normalised
-    weight, it is stored in `current`. Then a use of the weight does not change the vectors.
+    improves these vectors by one power iteration. `spectral_joint` may store a normalised weight in
+    `current`. Then each use of the weight returns `current`, and does not change the vectors.
     """
 
     _u: Tensor
@@ -121,7 +121,7 @@ def spectral_layers(module: nn.Module) -> Iterator[SpectralLayer]:
 def settle_vectors(layer: SpectralLayer) -> None:
     """Improve u and v of a layer by several power iterations.
 
-    This is needed after another weight was copied into the layer.
+    Call this after you have copied another weight into the layer.
     """
     matrix = layer.norm._matrix(layer.weight.detach())
     for _ in range(_FIRST_ITERATIONS):

@@ -30,7 +30,7 @@ from fastgan_ray.torch_compat import copy_each_, norm_of_each
 class JointSpectralNorm:
     """Normalises the weights of all convolutions in `modules` at once.
 
-    All these convolutions must be used in each context `normalised`.
+    Within each context `normalised`, all these convolutions must be called.
     """
 
     def __init__(self, *modules: nn.Module) -> None:
@@ -44,12 +44,12 @@ class JointSpectralNorm:
 
     @contextmanager
     def normalised(self) -> Iterator[None]:
-        """Normalise all weights at the start of this context, for all their uses within it.
+        """Normalise the weights together at the start of this context, for all uses within it.
 
-        In training mode, this improves the singular vectors by one power iteration. Weights with
-        more elements than `joint_up_to` in `kernels.KERNELS` are not included. If a weight is not
-        channels-last, no weight is included. Weights that are not included are normalised at each
-        use, by `spectral`.
+        In training mode, this improves the singular vectors by one power iteration. Only weights
+        with at most `joint_up_to` elements (see `kernels.KERNELS`) are normalised together. If one
+        of these is not channels-last, nothing is normalised together. All other weights are
+        normalised by `spectral`, one by one, at each use.
         """
         plan = self._plan()
         if plan is None:

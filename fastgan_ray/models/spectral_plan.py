@@ -49,9 +49,10 @@ class _Batch(NamedTuple):
 class Plan:
     """The order in which weights are normalised together, and the index tensors for this.
 
-    A plan is built once and used for all normalisations. The weights with at most `gather_up_to`
-    elements, except those of transposed convolutions, are the first. `small` multiplies all of them
-    in one operation. The other weights follow, in `batches` of weights with the same shape.
+    A plan is built once and used for all normalisations. The small weights come first. These have
+    at most `gather_up_to` elements, and do not belong to transposed convolutions. `small`
+    multiplies all of them in one operation. The other weights follow, in `batches` of weights with
+    the same shape.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class Plan:
     def _fill(self, device: torch.device) -> None:
         """Create the index tensors on `device`.
 
-        `memory_V` and `published_P` convert the columns of weights between their order in memory
-        and their order in PyTorch's spectral normalisation. The tensors named `owner` say to which
-        weight a row, a column or a chunk belongs. A chunk is `chunk` consecutive elements of the
-        flat tensor, all of the same weight.
+        The columns of a weight have one order in memory, and another in PyTorch's spectral
+        normalisation. `memory_V` converts vectors to the order in memory, and `published_P` to
+        PyTorch's order. The tensors named `owner` say to which weight a row, a column or a chunk
+        belongs. A chunk is `chunk` consecutive elements of the flat tensor, all of the same weight.
         """
         number = torch.arange(len(self.layers), dtype=torch.int32)
         rows, columns = torch.tensor(self.rows), torch.tensor(self.columns)
@@ -193,7 +194,7 @@ class _Small:
 
 
 def _memory_order(layer: SpectralLayer) -> Tensor:
-    """Return the indices of a weight's columns in PyTorch's matrix, in the order of memory."""
+    """List the columns of a weight in their order in memory, as indices into PyTorch's matrix."""
     columns = torch.arange(layer.norm._v.numel())
     if layer.norm.transposed:
         return columns
@@ -210,5 +211,5 @@ def segment_sums(terms: Tensor, lengths: Tensor) -> Tensor:
 
 
 def starts(sizes: Sequence[int]) -> list[int]:
-    """Return where each part starts if parts of these sizes follow each other: [3, 4] -> [0, 3]."""
+    """Return the start of each part, if consecutive parts have these sizes: [3, 4] -> [0, 3]."""
     return [0, *itertools.accumulate(sizes)][: len(sizes)]

@@ -133,7 +133,7 @@ class Constant(nn.Module):
         self.value = nn.Parameter(torch.randn(1, channels, *size, generator=rng))
 
     def forward(self, w_BW: Tensor) -> Tensor:
-        """Repeat the map for each picture: latents (B, nz) -> (B, C, H, W)."""
+        """Return the map B times, (B, C, H, W); only the batch size of `w_BW` (B, nz) matters."""
         return self.value.repeat(w_BW.shape[0], 1, 1, 1)
 
 
@@ -155,10 +155,10 @@ def filtered(x_BCHW: Tensor, kernel: Tensor, padding: int, stride: int = 1) -> T
 def with_deviation(x_BCHW: Tensor, group: Group) -> Tensor:
     """Append a channel that has the minibatch standard deviation: (B, C, H, W) -> (B, C + 1, H, W).
 
-    The batch of all processes of `group` is divided into sets of 4 pictures, or of 3, 2 or 1 if its
-    size is not a multiple of 4. The standard deviation of each feature within a set is computed.
-    The new channel has the mean of these standard deviations, so it is the same for all pixels of
-    all pictures in a set.
+    The batch of all processes of `group` is divided into sets of equal size. The size is 4, 3, 2 or
+    1: the largest that divides the size of the batch. The standard deviation of each feature within
+    a set is computed. The new channel has the mean of these standard deviations. So its value is
+    the same for all pixels of all pictures in a set.
     """
     all_BCHW = group.gather(at_least_float32(x_BCHW))
     count, *shape = all_BCHW.shape

