@@ -25,16 +25,22 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from design import SPACE
 from numpy.typing import NDArray
+from replay import Step
 
 from fastgan_ray.search.curves.features import encode
-from fastgan_ray.search.space import SearchSpace
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec
+from fastgan_ray.search.space import SearchSpace, sample
 
 Array = NDArray[np.float64]
 Point = dict[str, Any]
 
 COMPONENTS = 3
 FEATURES = 512  # random Fourier features of a drawn function
+SAMPLES = 5000  # random points among which the best one of a task is looked for
 STEPS = 300  # of Adam, to fit a score's kernel
 METRIC = "fd_efficientnet_lite0"
 
@@ -211,34 +217,77 @@ class Path:
 
 
 class Task:
-    """The curve, true value and cost of any point, as `recorded_task.Task` has them."""
+    """A drawn task, with the methods of `recorded_task.Task`: curve, true value, cost, search.
+
+    A complete training costs 1 on average over the recorded points.
+    """
 
     def __init__(self, truth: Truth, paths: Sequence[Path], seed: int) -> None:
         self._truth, self._paths, self._seed = truth, paths, seed
-        self.space = truth.recorded.space
         self.kimg = truth.recorded.kimg
+        self._second = 1 / float(truth.recorded.seconds.mean())
 
-    def logs(self, points: Sequence[Point]) -> Array:
+    @cached_property
+    def values(self) -> list[float]:
+        """The true values of random points and of the recorded ones, the best first."""
+        space, rng = self._truth.recorded.space, random.Random(self._seed)
+        points = [*self._truth.recorded.points, *(sample(space, rng) for _ in range(SAMPLES))]
+        return sorted(np.exp(self._logs(points)[:, -1]).tolist())
+
+    @property
+    def best(self) -> float:
+        """The best of `values`."""
+        return self.values[0]
+
+    def spec(self, method: str, rule: str, seed: int, total_kimg: float) -> SearchSpec:
+        """Return a search of this task. `method` and `rule` are lines of a search file."""
+        text = yaml.safe_load(SPACE.read_text())
+        text |= {"run_cap": 400, "seed": seed}
+        del text["method"], text["sampler"]
+        text["base"]["train"]["total_kimg"] = total_kimg
+        written = yaml.safe_dump(text, sort_keys=False)
+        return spec_from_text(f"{method}\n{rule}\n{written}", "library.yaml")
+
+    def curve(self, point: Point, seed: int) -> list[Step]:
+        """Return the reports of a training, with the luck of a random recorded pair.
+
+        The training diverges if a training of the nearest recorded point diverged.
+        """
+        recorded = self._truth.recorded
+        cost = self._second * self._seconds(point) / len(self.kimg)
+        if self._diverges(point):
+            return [Step(self.kimg[0], None, 0.0, cost, "diverged")]
+        rng = random.Random(f"{self._seed}:{seed}:{json.dumps(point, sort_keys=True)}")
+        luck = rng.choice((-1, 1)) * recorded.lucks[rng.randrange(len(recorded.lucks))]
+        values = np.exp(self._logs([point])[0] + luck)
+        return [
+            Step(kimg, float(value), 0.0, cost)
+            for kimg, value in zip(self.kimg, values, strict=True)
+        ]
+
+    def truth(self, point: Point) -> float:
+        """Return the last value of a training without luck; infinite if it diverges."""
+        if self._diverges(point):
+            return math.inf
+        return float(np.exp(self._logs([point])[0, -1]))
+
+    def _logs(self, points: Sequence[Point]) -> Array:
         """Return the log curves (points, rows) without luck."""
-        columns = encode(self.space, points)
+        columns = encode(self._truth.recorded.space, points)
         scores = np.stack([path(columns) for path in self._paths], axis=1)
         return np.asarray(self._truth.mean + scores @ self._truth.directions)
 
-    def values(self, point: Point, seed: object) -> Array:
-        """Return the values of a training, with the luck of a random recorded pair."""
-        lucks = self._truth.recorded.lucks
-        rng = random.Random(f"{self._seed}:{seed}:{json.dumps(point, sort_keys=True)}")
-        luck = rng.choice((-1, 1)) * lucks[rng.randrange(len(lucks))]
-        return np.exp(self.logs([point])[0] + luck)
-
-    def truth(self, point: Point) -> float:
-        """Return the last value of a training, without luck."""
-        return float(np.exp(self.logs([point])[0, -1]))
-
-    def seconds(self, point: Point) -> float:
-        """Return the seconds of a core that a complete training takes."""
-        features = _with_constant(encode(self.space, [point]))
+    def _seconds(self, point: Point) -> float:
+        features = _with_constant(encode(self._truth.recorded.space, [point]))
         return float(np.exp(features @ self._truth.seconds)[0])
+
+    def _diverges(self, point: Point) -> bool:
+        recorded = self._truth.recorded
+        if not recorded.diverged:
+            return False
+        known = [*recorded.points, *recorded.diverged]
+        distances = _squared(encode(recorded.space, [point]), encode(recorded.space, known))
+        return int(distances.sum(axis=0)[0].argmin()) >= len(recorded.points)
 
 
 def _squared(first: Sequence[Array], second: Sequence[Array]) -> Array:
