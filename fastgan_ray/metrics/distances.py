@@ -38,10 +38,10 @@ def squared_distances_to_others(x: Array) -> Iterator[tuple[slice, Array]]:
 
 
 def normalise_together(*sets: Array) -> list[Array]:
-    """Divide all sets (n, d) by their largest absolute value, then subtract the first set's mean.
+    """Scale all sets of features (n, d) by one factor, and subtract the mean of the first set.
 
-    The ratios of distances between rows do not change. Distances that are computed afterwards lose
-    few digits to rounding and cannot overflow.
+    The factor makes the largest absolute value in all sets 1. The ratios of distances between rows
+    do not change. Distances between the new rows lose few digits to rounding and cannot overflow.
     """
     scale = max(float(np.abs(rows).max()) for rows in sets) or 1.0
     mean = (sets[0] / scale).mean(axis=0)

@@ -14,8 +14,8 @@ def diversity(real: npt.ArrayLike, fake: npt.ArrayLike) -> float:
 
     The value is 1 if the fakes are as varied as the reals, and 0 if all fakes are the same picture
     (mode collapse). It does not depend on the number of pictures, because a picture is never paired
-    with itself. LPIPS between samples (Zhu et al. 2017) has the same purpose. This metric computes
-    the distances from the features that the other metrics use.
+    with itself. The distance of two pictures is the Euclidean distance of their features. LPIPS
+    between samples (Zhu et al. 2017) has the same purpose.
 
     real, fake: features (n, d) and (m, d), n and m at least 2. Raises ValueError for another shape,
     fewer rows, different widths, a non-finite value, or reals that are all the same.
@@ -28,9 +28,9 @@ def diversity(real: npt.ArrayLike, fake: npt.ArrayLike) -> float:
 
 
 def _mean_distance(x: Array) -> float:
-    """Return the mean distance between two different rows.
+    """Return the mean distance over all pairs of two rows of `x` (n, d).
 
-    Distances that are smaller than the rounding error count as 0.
+    A distance below the rounding error counts as 0.
     """
     total = sum(
         float(np.sqrt(np.where(squares > _rounding(x), squares, 0)).sum())

@@ -85,7 +85,7 @@ def evaluate(
     same latents. The batch size changes values only by rounding.
 
     If `early` is True and `config.early_fakes` is set, the evaluation is cheap: it uses
-    `config.early_fakes` pictures of other latents, and the names of its metrics begin with early/.
+    `config.early_fakes` pictures from other latents, and the metrics' names begin with early/.
     Raises DivergedError for a non-finite picture, feature or metric.
     """
     assert extractor.name == config.extractor
@@ -117,8 +117,8 @@ def latents(config: EvalConfig, nz: int) -> Tensor:
 def with_other_latents(config: EvalConfig) -> EvalConfig:
     """Return `config` with another seed, i.e. with latents that full evaluations do not use.
 
-    The best checkpoint has the best of many noisy values, so this value is usually too good.
-    Therefore, a run measures its best checkpoint again with other latents.
+    A run chooses its best checkpoint by noisy values, so the chosen value is usually too good.
+    Therefore, the run measures this checkpoint again with other latents.
     """
     return config.model_copy(update={"seed": (config.seed + OTHER_LATENTS) % 2**31})
 

@@ -51,18 +51,19 @@ def frechet_distance(real_features: npt.ArrayLike, fake_features: npt.ArrayLike)
 def frechet_distance_with_errors(
     real_features: npt.ArrayLike, fake_features: npt.ArrayLike
 ) -> tuple[float, float, float]:
-    """Compute the distance and two standard errors: over the fakes only, and over fakes and reals.
+    """Compute the squared Frechet distance and two standard errors of the distance.
 
-    The first error estimates the standard deviation over new draws of fakes with the same reals.
-    Use it to compare trials with the same reference. The second error also treats the reals as a
-    random sample. Neither error includes the bias of the distance, which depends only on the
-    numbers of pictures. Arguments and exceptions are as in `frechet_distance`.
+    Returns (distance, error over fakes, error over fakes and reals). The first error estimates the
+    standard deviation over new draws of fakes with the same reals. Use this error to compare trials
+    with the same reference. The second error also treats the reals as a random sample. Neither
+    error includes the bias of the distance, which is larger if there are fewer pictures. Arguments
+    and exceptions are as in `frechet_distance`.
 
-    Both errors are exact jackknife estimates, from the distances with one row left out at a time. A
-    formula gives all these distances at once (see `_without_each`). In tests with d from 64 to 1280
-    and 6 to 1,000 rows, the errors were 0.9 to 1.2 times the true standard deviation over new
-    draws. If the two sets have the same distribution, the second error is an upper bound, up to 2.2
-    times the true value.
+    Both errors are exact jackknife estimates: one row is left out at a time. A formula gives all
+    distances without a row at once (see `_without_each`). In tests with d from 64 to 1280 and 6 to
+    1,000 rows, the errors were 0.9 to 1.2 times the true standard deviation over new draws. If the
+    two sets have the same distribution, the second error is too large. It was up to 2.2 times the
+    true value.
     """
     real, fake, scale = _scaled(real_features, fake_features)
     values, left, right = _singular(real.rows, fake.rows)
@@ -101,17 +102,20 @@ def _centred(features: Array) -> _Set:
 
 
 def _means_and_traces(a: _Set, b: _Set) -> float:
-    """Return |mean difference|^2 + tr(S1) + tr(S2), the Frechet distance + 2 tr(sqrt(S1 S2))."""
+    """Return |mean difference|^2 + tr(S1) + tr(S2), where S1 and S2 are the covariances.
+
+    This is the squared Frechet distance plus 2 tr(sqrt(S1 S2)).
+    """
     difference = a.mean - b.mean
     return float(difference @ difference + np.vdot(a.rows, a.rows) + np.vdot(b.rows, b.rows))
 
 
 def _quick_nuclear_norm(x: Array, y: Array) -> tuple[float, float]:
-    """Return the sum of the singular values of x y', and an upper bound of its rounding error.
+    """Return the sum of the singular values of x y', and an upper bound of the rounding error.
 
     x, y: centred sets (n, d) and (m, d). The singular values are computed as roots of eigenvalues.
-    This loses half the digits of small singular values, which matters little if both covariances
-    have full rank. If a covariance is singular, the bound is large or infinite.
+    So small singular values lose half their digits. This matters little if each set has the largest
+    possible rank, min(n - 1, d) or min(m - 1, d). Otherwise, the bound is large or infinite.
     """
     if _tall(x, y):
         first, second = x.T @ x, y.T @ y
@@ -147,10 +151,10 @@ def _nuclear_norm(x: Array, y: Array) -> float:
 
 
 def _singular(x: Array, y: Array) -> tuple[Array, Array, Array]:
-    """Return the singular values (r,) of x y', its left and its right singular vectors.
+    """Return the singular values, left singular vectors and right singular vectors of x y'.
 
-    The singular vectors are the columns of two matrices, (n, r) and (m, r). Each vector is
-    multiplied by its singular value.
+    x, y: centred sets (n, d) and (m, d). The singular values have the shape (r,). The vectors are
+    the columns of two matrices, (n, r) and (m, r). Each vector is multiplied by its singular value.
     """
     if len(x) > len(y):
         values, right, left = _singular(y, x)
@@ -175,7 +179,7 @@ def _tall(x: Array, y: Array) -> bool:
 def _triangular(x: Array) -> Array:
     """Return the factor R (d, d) of the QR decomposition of x.
 
-    R can replace x, because multiplication by Q does not change singular values.
+    R can replace x to compute singular values, because a multiplication by Q does not change them.
     """
     factor: Array = linalg.qr(x, mode="r", check_finite=False)[0][: x.shape[1]]
     return factor

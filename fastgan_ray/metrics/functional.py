@@ -43,7 +43,8 @@ def frechet_distance(real: Features, fake: Features) -> Estimate:
 def kernel_distance(real: Features, fake: Features) -> Estimate:
     """Compute the kernel distance (KID on Inception's features); it may be a little below 0.
 
-    Raises ValueError as `frechet_distance` does, and for absolute values above 1e50.
+    Raises ValueError as `frechet_distance` does, and for features with an absolute value above
+    1e50.
     See `kernel.kernel_distance`.
     """
     return Estimate(*kernel.kernel_distance(_array(real), _array(fake)))
@@ -55,10 +56,10 @@ def precision_recall_density_coverage(
     """Compute precision, recall, density and coverage (PRDC); return a dict with these keys.
 
     Each picture (a row of features) is the centre of a ball that reaches to its `k`-th nearest
-    neighbour (see `manifold.precision_recall_density_coverage`). For the standard errors, each set
-    is divided at random (by `seed`) into at most 20 groups of about equal size, and one group is
-    left out at a time. This takes about 40 times as long as computing only the values. Raises
-    ValueError as `frechet_distance` does, for fewer than 4 rows, and for k below 1.
+    neighbour in the same set (see `manifold.precision_recall_density_coverage`). For the standard
+    errors, each set is divided at random (by `seed`) into at most 20 groups of about equal size.
+    One group is left out at a time. This takes about 40 times as long as computing only the values.
+    Raises ValueError as `frechet_distance` does, for fewer than 4 rows in a set, and for k below 1.
     """
     x, y = check_feature_pair(_array(real), _array(fake))
     if min(len(x), len(y)) < 4:
@@ -88,7 +89,7 @@ def _array(features: Features) -> npt.ArrayLike:
 
 
 def _parts(rows: Array, rng: np.random.Generator) -> list[Array]:
-    """Divide `rows` (n, d) into at most 20 random groups; return all other rows of each group."""
+    """Divide `rows` (n, d) into at most 20 random groups; for each group, return the other rows."""
     groups = np.array_split(rng.permutation(len(rows)), min(_GROUPS, len(rows)))
     return [np.delete(rows, group, axis=0) for group in groups]
 

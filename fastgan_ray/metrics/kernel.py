@@ -1,8 +1,8 @@
 """Compute the kernel distance of two feature sets (KID) and its standard error.
 
 This module does not use torch-fidelity, because torch-fidelity gives only a standard deviation over
-random subsets, not a standard error of the value. This module uses all pictures. It takes about as
-long as torch-fidelity takes with subsets, and a quarter of torch-fidelity's memory.
+random subsets, not a standard error of the value. This module uses all pictures. It needs about as
+much time as torch-fidelity needs for its subsets, and a quarter of the memory.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
     """Compute KID and two standard errors: over the fakes only, and over fakes and reals.
 
     KID is the unbiased squared MMD with the kernel (x.y / d + 1)^3. It uses all rows, not subsets.
-    For two sets of the same distribution it is close to 0 and may be negative. It is not scaled
-    (some programs print it times 1,000). The first error estimates the standard deviation over new
-    draws of fakes with the same reals. Use it to compare trials with the same reference. The second
-    error also treats the reals as a random sample.
+    For two sets of the same distribution, KID is close to 0 and may be negative. It is not scaled
+    (some programs print KID times 1,000). The first error estimates the standard deviation over new
+    draws of fakes with the same reals. Use this error to compare trials with the same reference.
+    The second error also treats the reals as a random sample.
 
     Both errors are jackknife estimates: one row is left out at a time (see `_jackknife`). The
     variance of KID has two parts. The first part comes from the effects of single rows. The second
     part comes from the effects of pairs of rows, beyond the sum of the two rows' single effects. A
     jackknife counts the second part twice (Efron & Stein 1981). This matters if the two
-    distributions are close, so the second part is estimated separately and subtracted once. If a
-    set has fewer than 4 rows, the second part cannot be estimated; then the error is an upper
-    bound.
+    distributions are close, so the second part is estimated separately and subtracted once. In a
+    set of fewer than 4 rows, the second part cannot be estimated. Then the error is too large.
 
-    With 20 rows or more, both errors were 0.95 to 1.1 times the true standard deviation over new
-    draws. For two sets of the same distribution, the second error was 1.2 to 1.3 times the true
-    value.
+    For sets of 20 rows or more from different distributions, both errors were 0.95 to 1.1 times the
+    true standard deviation over new draws. For two sets of the same distribution, the second error
+    was 1.2 to 1.3 times the true value.
 
     real, fake: (n, d) and (m, d), n and m at least 2. Raises ValueError for another shape, fewer
     rows, different widths, a non-finite value, or an absolute value above 1e50, for which the
@@ -74,9 +73,10 @@ class _Means:
 
 
 def _within(x: Array, unit: float) -> _Means:
-    """Compute the means of the kernel values between all pairs of different rows of `x`.
+    """Compute the means of the kernel values of all pairs of two rows of `x`.
 
-    Kernel values are divided by unit^3, so that they do not overflow.
+    A row is not paired with itself. Kernel values are divided by unit^3, so that they do not
+    overflow.
     """
     n = len(x)
     rows, _, squares = _sums(x, x, unit)

@@ -25,15 +25,15 @@ def precision_recall_density_coverage(
 ) -> dict[str, float]:
     """Compute precision, recall, density and coverage of fakes; return a dict with these keys.
 
-    Each row of features is the centre of a ball that reaches to the k-th nearest other row of the
-    same set.
+    Each row of features is the centre of a ball. The radius is the distance to the k-th nearest
+    other row of the same set.
     - precision: share of fakes in at least one real's ball; 0 to 1.
     - recall: share of reals in at least one fake's ball; 0 to 1.
     - density: the mean number of reals' balls that contain a fake, divided by k. It is about 1 for
       new pictures of the same kind, and larger if the fakes are close to the densest reals.
     - coverage: share of reals whose ball contains at least one fake; 0 to 1. With m = n new
       pictures of the same kind it is about 1 - 2^-k (0.97 for k = 5).
-    A point on the surface of a ball is inside it, so a copy of a duplicated row is inside its ball.
+    A row on the surface of a ball counts as inside. So copies are inside a ball of radius 0.
 
     real, fake: (n, d) and (m, d), n and m at least 2. k: at least 1; if a set has k rows or fewer,
     its balls reach to the farthest other row. Raises ValueError for another shape, fewer rows,

@@ -65,8 +65,8 @@ def nearest_training(
     training pictures' mirror images, in the same order. Pass `mirrored` if the training flips
     pictures, because a mirrored copy is also a copy.
 
-    For a training picture, the nearest *other* training picture is used: not the picture itself,
-    its mirror image or a duplicate of it. If duplicates counted, copies would look normal in a
+    For a training picture, the nearest *other* training picture is used. The picture itself, its
+    mirror image and its duplicates are not other pictures. Otherwise, copies would look normal in a
     training set with duplicates. Raises ValueError for another shape, fewer rows, different widths,
     a non-finite value, or training pictures that are all the same.
     """
@@ -101,7 +101,7 @@ def memorisation(nearest: NearestTraining) -> dict[str, float]:
 
 
 def closest_pairs(nearest: NearestTraining, count: int = 16) -> list[Pair]:
-    """Return the fakes that are nearest to a training picture, each with this training picture.
+    """Return the pairs of a fake and its nearest training picture with the smallest distances.
 
     The result has at most `count` pairs, the nearest first.
     """
@@ -141,8 +141,8 @@ def _views(
 ) -> tuple[list[Array], Array]:
     """Check and scale the features; return the views of the training set, and the fakes (m, d).
 
-    The views are the features (n, d) of the training pictures and, if `mirrored` is given, of their
-    mirror images.
+    The views are a list. The first entry has the features (n, d) of the training pictures. If
+    `mirrored` is given, the second entry has the features (n, d) of the mirror images.
     """
     real, fakes = check_feature_pair(training, fake, ("training", "fake"))
     flipped = real if mirrored is None else check_feature_pair(real, mirrored)[1]
@@ -169,10 +169,9 @@ def _reference(views: list[Array], images: Array) -> Array:
 def _squares_to_others(views: list[Array], images: Array) -> Array:
     """Return the squared distance (n,) of each picture to the nearest other picture.
 
-    views: the features (n, d) of the pictures, and, if mirror images are compared, also the
-    features of the mirror images. images: the rows of all arrays in `views`, joined. Equal pictures
-    and mirror images of a picture do not count as other pictures. The distance is infinite if there
-    is no other picture.
+    views: the result of `_views`. images: the rows of all arrays in `views`, joined. Duplicates and
+    mirror images of a picture do not count as other pictures. If a picture has no other picture,
+    the distance is infinite.
     """
     first = views[0]
     same = _SAME * float(np.einsum("id,id->", first, first)) / len(first)

@@ -33,7 +33,7 @@ _COUNTED = re.compile(r"(fid|kid|is)\d+k?(_full)?")
 
 
 def metric_name(config: EvalConfig, family: str = "fd") -> str:
-    """Return the name of a Frechet distance (`fd`), kernel distance (`kd`) or Inception score.
+    """Return the name of the Frechet distance, the kernel distance or the Inception score.
 
     `family` is "fd", "kd" or "is" (Inception score). On an Inception network, the name is FID, KID
     or IS with the number of pictures, e.g. fid5k_full. On another network, the name contains the
@@ -69,14 +69,14 @@ def fakes_error_name(name: str) -> str:
 
 
 def searchable(config: EvalConfig) -> dict[str, Goal]:
-    """Return {name: goal} of all metrics that a search can optimise; the first is the default."""
+    """Return {full name: goal} of all metrics that a search can optimise, the default first."""
     if config.extractor == "none":
         return {}
     return {_name_of(family, config): goal for family, goal in GOALS.items()}
 
 
 def run_metric(config: EvalConfig) -> tuple[str, Goal]:
-    """Return the full name and the goal of the run's metric, `eval.metric`.
+    """Return the full name and the goal of the metric that the setting `eval.metric` chooses.
 
     If there is no feature network (eval.extractor is none), the name is NO_METRIC.
     """
@@ -86,7 +86,7 @@ def run_metric(config: EvalConfig) -> tuple[str, Goal]:
 
 
 def metric_family(name: str, config: EvalConfig) -> str:
-    """Return the value of `eval.metric` for the metric `name`, e.g. "fd" for fid5k_full."""
+    """Return the value of `eval.metric` that chooses the metric `name`: "fd" for fid5k_full."""
     return next(family for family in GOALS if _name_of(family, config) == name)
 
 
@@ -97,27 +97,31 @@ def _name_of(family: str, config: EvalConfig) -> str:
 
 
 def full_name(name: str, config: EvalConfig) -> str:
-    """Expand the short names "fid" and "kid" (on Inception); return other names unchanged."""
+    """Return the full name for "fid" and "kid" on an Inception network, e.g. fid5k_full.
+
+    Other names are returned unchanged, and so are all names on another network.
+    """
     if config.extractor in _INCEPTIONS and name in _SHORT:
         return metric_name(config, _SHORT[name])
     return name
 
 
 def shown_name(name: str, config: EvalConfig) -> str:
-    """Return the full name of the metric that a short name means in this run.
+    """Return the full name of the metric that the short name `name` means with `config`.
 
     The short names are "fid", "kid" and the values of `eval.metric`. "fid" and "kid" mean the
-    Frechet and the kernel distance on the run's feature network, even if it is not an Inception
-    network. Other names are returned unchanged.
+    Frechet and the kernel distance on any feature network, not only on Inception. Other names are
+    returned unchanged. Without a feature network, all names are returned unchanged.
     """
     family = _SHORT.get(name, name)
     return _name_of(family, config) if family in GOALS and config.extractor != "none" else name
 
 
 def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
-    """Return the name that the metric `name` of the protocol `before` has in the protocol `after`.
+    """Return the name that a metric has with the settings `after`.
 
-    Return None if `before` has no metric of this name.
+    `name` is the name of the metric with the settings `before`. Return None if a search with
+    `before` cannot optimise a metric of this name, or if `after` has no feature network.
     """
     names = zip(searchable(before), searchable(after), strict=False)  # one may be empty
     return next((new for old, new in names if old == name), None)
@@ -155,7 +159,7 @@ def final_value(row: Mapping[str, Any], name: str, missing: float | None = None)
     """Return the value of the metric `name` in `row` that is used to rank trainings.
 
     If the row has the value of the best checkpoint on new latents, return this value. Otherwise,
-    return the value of the row's own evaluation, or `missing` if it has none.
+    return the value of the row's evaluation, or `missing` if there is no value.
     """
     value = row.get(best_name(name))
     return value_of(row, name, missing) if value is None else float(value)

@@ -26,7 +26,7 @@ _ITERATIONS = 30
 class Pair(NamedTuple):
     """The indices of two pictures that are nearly the same, and the distance of their features.
 
-    The unit is the median distance of a picture to the nearest other picture.
+    The unit of the distance is the median distance of a picture to the nearest other picture.
     """
 
     first: int
@@ -48,12 +48,11 @@ def distances(features: npt.ArrayLike) -> Array:
 
 
 def with_mirrored(between: Array, features: npt.ArrayLike, mirrored: npt.ArrayLike) -> Array:
-    """Return the distances (n, n) of pictures, where one picture of each pair may also be mirrored.
+    """Return the distances (n, n) of pictures, where a picture may also be mirrored.
 
-    The result is the smallest of three distances: between the two pictures, and between each
-    picture and the mirror image of the other picture. `between` has the distances of the pictures'
-    `features` (n, d). `mirrored` (n, d) are the features of the mirror images. The diagonal is
-    infinity.
+    The distance of pictures i and j is the smallest of three distances: i to j, the mirror image of
+    i to j, and i to the mirror image of j. `between` has the distances of the pictures' `features`
+    (n, d). `mirrored` (n, d) are the features of the mirror images. The diagonal is infinity.
     """
     rows, others = np.asarray(features, np.float64), np.asarray(mirrored, np.float64)
     across = np.stack([np.linalg.norm(others - row, axis=1) for row in rows])
@@ -69,9 +68,9 @@ def near_duplicates(
 
     `between` has the distances (n, n) of the pictures' features, from `distances` or
     `with_mirrored`. `sketches` (n, s) are small versions of the pictures, with values from 0 to
-    255. `mirrored` (n, s) are the sketches of the mirror images; if it is None, mirror images are
-    not compared. A pair is listed if its features are much nearer than usual. It is also listed if
-    its sketches are nearly equal and its features are not much farther apart than usual.
+    255. `mirrored` (n, s) are the sketches of the mirror images; None: sketches of mirror images
+    are not compared. A pair is listed if its features are much nearer than usual. A pair is also
+    listed if its sketches are nearly equal and its features are not much farther apart than usual.
     """
     unit = _unit(between)
     if unit == 0:  # most pictures are equal
@@ -93,8 +92,9 @@ def near_duplicates(
 def outliers(between: Array) -> list[int]:
     """Return the indices of the pictures that are far from all others, the farthest first.
 
-    `between` (n, n) has the distances of the pictures. A picture is an outlier if its mean distance
-    to its nearest neighbours is more than _OUTLIER robust standard deviations above the median.
+    `between` (n, n) has the distances of the pictures. For each picture, take the mean distance to
+    its nearest neighbours. A picture is an outlier if this mean is more than _OUTLIER robust
+    standard deviations above the median over all pictures.
     """
     count = min(_NEIGHBOURS, len(between) - 1)
     if count < 1:

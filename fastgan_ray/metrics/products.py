@@ -24,8 +24,8 @@ def product_device() -> torch.device:
 def product_with(y: Array) -> Callable[[Array], Array]:
     """Return a function that multiplies a block (b, d) by the transpose of `y` (m, d).
 
-    The function returns a new array (b, m), which the caller may overwrite. If there is a GPU, `y`
-    is copied to the GPU only once.
+    The result is a new array (b, m), which the caller may overwrite. If there is a GPU, `y` is
+    copied to the GPU only once.
     """
     device = product_device()
     if device.type == "cpu":

@@ -39,7 +39,7 @@ USUAL = {"aspect": "1:1", "mode": "rgb", "held_out": "no", "shared_data": "none"
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
     """Return the protocol of a run, which describes how the run measures its metrics.
 
-    The keys are those of LABELS, and the values are JSON values. Two values of a metric can be
+    The keys are keys of LABELS, and the values are JSON values. Two values of a metric can be
     compared if their protocols are equal. `source` has the reference pictures. The feature networks
     need square pictures with three colours. So grey pictures are repeated in three channels,
     pictures with alpha are put on `data.background`, and pictures that are not square are
@@ -87,8 +87,8 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str
 def require_same_protocol(protocols: Mapping[str, Mapping[str, Any]], advice: str) -> None:
     """Raise UserError unless all protocols are equal.
 
-    `protocols` maps a name to each protocol; messages use these names. The message lists how each
-    protocol differs from the first one, and ends with `advice`.
+    `protocols` is {name: protocol}; the message uses the names. The message lists how each protocol
+    differs from the first protocol, and ends with `advice`.
     """
     (first, expected), *others = protocols.items()
     problems = [

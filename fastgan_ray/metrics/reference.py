@@ -38,12 +38,12 @@ Features = npt.NDArray[np.float32]
 
 
 class Reference(NamedTuple):
-    """Features of the real pictures that metrics compare the generated pictures with.
+    """Features of the reference pictures: metrics compare generated pictures with these pictures.
 
-    `features` (n, d) are the features of the pictures. `mirrored` (n, d) are the features of their
-    mirror images, or None if the run does not need them. If the metrics compare with held-out
-    pictures, `training` has the features of the training pictures. Otherwise `training` is None,
-    because the real pictures contain the training pictures.
+    `features` (n, d) are the features of the pictures. `mirrored` (n, d) are the features of the
+    mirror images, or None if the run does not need them. If the reference pictures are held out,
+    `training` has the features of the training pictures. Otherwise, `training` is None, because the
+    reference pictures contain the training pictures.
     """
 
     features: Features
@@ -54,9 +54,10 @@ class Reference(NamedTuple):
 def load_sets(
     sets: PictureSets, config: RunConfig, extractor: Extractor, track: Track = silently
 ) -> Reference:
-    """Load the features of the reference pictures and, if these are held out, of the training set.
+    """Load the features of the reference pictures, and perhaps of the training pictures.
 
-    Raises UserError like `load_reference`.
+    The training pictures are loaded if the reference pictures are held out. Raises UserError like
+    `load_reference`.
     """
     reference = load_reference(sets.reference, config, extractor, track)
     if not sets.held_out:
@@ -67,7 +68,7 @@ def load_sets(
 def load_reference(
     source: Source, config: RunConfig, extractor: Extractor, track: Track = silently
 ) -> Reference:
-    """Load the features of the real pictures, and of their mirror images if the run needs them.
+    """Load the features of the pictures in `source`, and of the mirror images if a run needs them.
 
     A run needs the mirror images if `config` has data.flip above 0 or eval.mirrored_reference.
     Raises UserError if all pictures have the same features, because metrics need different
@@ -96,12 +97,12 @@ def reference_features(
 ) -> Features:
     """Compute the features (n, d) of all pictures in `source`, or of their mirror images.
 
-    `mirrored` chooses the mirror images (left to right). `data_config.fit` gives each picture the
-    proportions (height, width) in `proportions`. The pictures are not resized to the trial's
-    resolution, so the features do not depend on it. The features are cached on disk. The name of
-    the cache file is a hash of the pictures' content and of the settings that affect the features.
-    If the file cannot be read, the features are computed again. Raises UserError if the file cannot
-    be written.
+    `mirrored` chooses the mirror images (left to right). Each picture gets the `proportions`
+    (height, width), in the way that `data_config.fit` says. The pictures are not resized to the
+    trial's resolution, so the features do not depend on this resolution. The features are cached on
+    disk. The name of the cache file is a hash of the pictures' content and of the settings that
+    affect the features. If the file cannot be read, the features are computed again. Raises
+    UserError if the file cannot be written.
     """
     path = _cache_path(source, data_config, extractor, proportions, mirrored)
     if (cached := _read(path, len(source))) is not None:

@@ -25,10 +25,9 @@ _VERSION = 1  # increase this number when a change of the code changes the numbe
 def embedded_features(
     source: Source, config: DataConfig, track: Track = silently
 ) -> tuple[Features, Features]:
-    """Compute features of the pictures and of their mirror images with the embedded network.
+    """Compute features with the network inside the package, on the CPU.
 
-    Returns two arrays (n, d). They are computed on the CPU, with the feature network in the
-    package.
+    Returns two arrays (n, d): the features of the pictures, and the features of the mirror images.
     """
     extractor = load_extractor(NETWORK, torch.device("cpu"), config.background)
     features = reference_features(source, config, extractor, track=track)

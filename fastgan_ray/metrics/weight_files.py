@@ -101,7 +101,7 @@ def add_weights(files: Sequence[Path]) -> list[Path]:
 
 
 def _for_each(action: Callable[[_Item], Path], items: Iterable[_Item]) -> list[Path]:
-    """Return the result of `action` for each item; raise one UserError that lists all failures."""
+    """Return the results of `action` for `items`; raise one UserError that lists all failures."""
     paths, problems = [], []
     for item in items:
         try:
@@ -170,7 +170,7 @@ def _cache_path(weights: Weights) -> Path:
 
 
 def _find(weights: Weights) -> Path | None:
-    """Return the path of the verified file on this machine, or None.
+    """Return the path of a weight file with the right sha256 on this machine, or None.
 
     Raises UserError if the cache has a file of this name with another sha256.
     """

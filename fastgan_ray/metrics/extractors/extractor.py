@@ -39,16 +39,16 @@ class Extractor:
 
     @property
     def resize(self) -> str:
-        """Return the name of the method that resizes pictures, e.g. "bicubic-antialiased-299"."""
+        """Describe in one word how pictures are resized, e.g. "bicubic-antialiased-299"."""
         first = "" if self.picture_px is None else f"{self.picture_px}-then-"
         return f"bicubic-antialiased-{first}{self.size}"
 
     def prepare(self, images_BCHW: Tensor) -> Tensor:
         """Resize float pictures (0 to 255) to the network's input: (B, C, H, W) -> (B, 3, S, S).
 
-        As in clean-fid's mode "clean", Pillow's bicubic filter is applied to float channels, and
-        resized values are clamped, but not rounded. If `picture_px` is set, pictures are first
-        resized to this side.
+        The filter is Pillow's bicubic filter, on float channels. Resized values are clamped, but
+        not rounded. This is the same as in clean-fid's mode "clean". If `picture_px` is set,
+        pictures are first resized to squares with this side.
         """
         if images_BCHW.shape[1] != 3:
             images_BCHW = as_rgb(images_BCHW.float(), self.background, 255.0, 0.0).round()

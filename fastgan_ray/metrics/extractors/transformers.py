@@ -63,11 +63,12 @@ def clip_vitb32(device: torch.device) -> Extractor:
 
 
 def load_dinov2(path: Path) -> VisionTransformer:
-    """Load Meta's DINOv2 file into a torchvision transformer that returns the class token.
+    """Load Meta's DINOv2 file at `path` into a torchvision transformer.
 
-    The file must be of a network such as B/14 or L/14: each head has 64 features, and each MLP is
-    four times as wide as the tokens. torchvision's transformer has no LayerScale (DINOv2's factor
-    per channel). So this function multiplies the weights of the preceding layer by the factor.
+    The transformer returns the class token. Each head of the network must have 64 features, and
+    each MLP must be four times as wide as the tokens. B/14 and L/14 are such networks. DINOv2 has a
+    factor per channel after each attention and each MLP (LayerScale), but torchvision's transformer
+    has none. So this function multiplies the last layer of each attention and MLP by the factor.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
     del state["mask_token"]  # for training only
@@ -95,9 +96,9 @@ def _renamed(key: str) -> str:
 def _positions(positions_1NC: Tensor) -> Tensor:
     """Interpolate the position embeddings (1, N, C) of 518 px for pictures of 224 px.
 
-    The embedding of the class token is not changed. The interpolation is the same as in Meta's
-    code: bicubic without antialiasing. Its scale factor is a little too large (0.1 is added to the
-    number of patches per side), which shifts the sampled positions slightly.
+    The embedding of the class token does not change. The interpolation is bicubic without
+    antialiasing, as in Meta's code. As there, 0.1 is added to the number of patches per side to
+    compute the scale factor. This shifts the sampled positions slightly.
     """
     token, square = positions_1NC[:, :1], positions_1NC[:, 1:]
     side = round(square.shape[1] ** 0.5)
