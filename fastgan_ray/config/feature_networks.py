@@ -75,9 +75,9 @@ def spoilt_by_earlier(d_features: Iterable[str], model: ModelConfig, measuring: 
 
     The training with `model` started from the weights of earlier trainings (train.init_from).
     `d_features` names the feature networks of the discriminators in these trainings. The metric
-    must not use any of these networks. It may use another network of the same training data only if
-    the discriminator of `model` also uses features of this data, because only then are the metric's
-    values marked (see MARK).
+    must not use any of these networks. The metric may use another network with the same training
+    data only if the discriminator of `model` uses a network with this data, too. In this case, the
+    metric's values are marked (see MARK).
     """
     extractor = measuring.extractor
     if extractor == "none":
@@ -109,7 +109,10 @@ def shared_data(model: ModelConfig, extractor: str) -> str:
 
 
 def shared_data_of(config: Mapping[str, Any]) -> str:
-    """Return the result of `shared_data` for the settings of a run: {section: {name: value}}."""
+    """Return the result of `shared_data` for a run with the settings `config`.
+
+    `config` is {section: {name: value}}.
+    """
     model, extractor = config.get("model", {}), config.get("eval", {}).get("extractor", "none")
     if model.get("discriminator") != "projected" or extractor == "none":
         return ""
@@ -118,9 +121,9 @@ def shared_data_of(config: Mapping[str, Any]) -> str:
 
 
 def shared_data_note(data: str) -> str:
-    """Return the footnote that explains values with the MARK.
+    """Return the footnote that explains the MARK, or "" if `data` is "".
 
-    `data` is the result of `shared_data`. Return "" if it is "".
+    `data` is the result of `shared_data`.
     """
     if not data:
         return ""
@@ -132,7 +135,10 @@ def shared_data_note(data: str) -> str:
 
 
 def why_not_ranked(first: str, second: str) -> str:
-    """Return the reason why the metric cannot rank two trainings; "" if it can."""
+    """Return the reason why the metric cannot rank two trainings; "" if it can rank them.
+
+    `first` and `second` are the results of `shared_data` for the two trainings.
+    """
     if first == second:
         return ""
     return (
@@ -143,10 +149,10 @@ def why_not_ranked(first: str, second: str) -> str:
 
 
 def mixed_kinds(extractor: str) -> str:
-    """Return an error message if a search must not mix projected and other discriminators; else "".
+    """Return an error message if the metric cannot rank projected against other discriminators.
 
-    A search must not mix them if `extractor`, the metric's feature network, shares training data
-    with a feature network of projected discriminators.
+    This is so if the metric's feature network, `extractor`, shares training data with a feature
+    network of projected discriminators. Otherwise, return "".
     """
     data = "" if extractor == "none" else FEATURE_NETWORKS[extractor].data
     if data not in {FEATURE_NETWORKS[name].data for name in D_FEATURES}:

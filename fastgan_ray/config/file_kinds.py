@@ -43,7 +43,11 @@ def kind_of_file(path: str | Path) -> Kind | None:
 
 
 def require_kind(document: Document, kind: Kind) -> None:
-    """Raise UserError if a file is not of this `kind`; name the command that accepts the file."""
+    """Raise UserError if the keys of a file show that it is not of this `kind`.
+
+    If the file is of another kind, the message names the command that accepts the file. If its keys
+    do not show the kind, the file is accepted. A file with results is not accepted.
+    """
     actual, name = kind_of(document.data), document.errors.name
     if document.data.keys() >= RESULT_KEYS:
         raise UserError(

@@ -271,9 +271,10 @@ class ModelFields(Section):
 
     @property
     def judged_sides(self) -> tuple[int, ...]:
-        """The sides, in px, of the maps whose high frequencies D judges; () if D judges none.
+        """The levels of the feature maps whose high frequencies D judges (see `map_size`).
 
-        The sides are those of a square picture. There are at least two sides at every resolution.
+        For a square picture, a level is the side of the map in px. There are at least two levels if
+        d_high_frequency is true, otherwise none.
         """
         if not self.d_high_frequency:
             return ()
@@ -292,7 +293,7 @@ class ModelFields(Section):
     def map_size(self, level: int) -> tuple[int, int]:
         """Return the height and width, in px, of the feature maps at `level`.
 
-        If the picture is square, both are equal to `level`.
+        `level` is the side that the maps have if the picture is square.
         """
         columns, rows = ASPECTS[self.aspect]
         return rows * level // 4, columns * level // 4

@@ -23,9 +23,10 @@ def input_size(picture: Size, least_side: int) -> Size:
 
 
 def map_sizes(network_input: Size) -> list[Size]:
-    """Return the sizes of the four feature maps that the small discriminators see, largest first.
+    """Return the sizes of the feature maps that a projected discriminator sees, largest first.
 
-    They are about 1/2, 1/4, 1/8 and 1/16 of the size of `network_input`.
+    The sizes are about 1/2, 1/4, 1/8 and 1/16 of `network_input`, the size of the pictures that the
+    feature network sees. Each map has its own small discriminator.
     """
     sides = [[math.ceil(side / stride) for stride in _STRIDES] for side in network_input]
     later = list(zip(*sides, strict=True))

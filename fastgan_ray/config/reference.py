@@ -26,9 +26,9 @@ class Setting(NamedTuple):
 
 
 def reference(word: str = "") -> list[Setting]:
-    """List the settings whose name or description contains `word`, in upper or lower case.
+    """List the settings whose name or description contains `word`; ignore upper and lower case.
 
-    With "", list all settings.
+    If `word` is "", list all settings.
     """
     settings = [
         _setting(f"{section}.{name}", field)

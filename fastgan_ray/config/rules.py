@@ -53,15 +53,15 @@ class Violation(NamedTuple):
         return ".".join(map(str, self.loc))
 
     def below(self, key: str | int) -> Violation:
-        """Return the same broken rule, with `key` added in front of the path of the value."""
+        """Return the same broken rule, with `key` added in front of the path `loc`."""
         return Violation((key, *self.loc), self.rule)
 
 
 def explain(error: ValidationError, section: type[Section]) -> list[Violation]:
-    """Return the rules of `section` that are broken according to pydantic's `error`.
+    """Return a Violation for each broken rule in pydantic's `error` about a `section`.
 
-    For example, the result may contain Violation(("train", "beta1"), "must be ... (got 1.2)"). If a
-    rule combines several fields, `loc` is the path of their section, such as ("model",), and the
+    An example is Violation(("train", "beta1"), "must be ... (got 1.2)"). If a rule combines several
+    fields, the violation has the path of the fields' section, such as ("model",). In this case, the
     message names the fields and their values.
     """
     return [_violation(details, section) for details in error.errors(include_url=False)]
@@ -87,7 +87,7 @@ def broken(rule: str, *loc: str | int) -> ValidationError:
 def combine(violations: Iterable[Violation]) -> ValidationError:
     """Return the error that a validator raises to report several broken rules at once.
 
-    Pydantic puts the location of the validated field before each `loc`.
+    Pydantic adds the path of the validated field in front of the path of each violation.
     """
     details: list[InitErrorDetails] = [
         {

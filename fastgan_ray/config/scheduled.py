@@ -54,11 +54,14 @@ class ScheduledSection(Section):
         return getattr(self, name) if schedule is None else max(schedule.start, schedule.end)
 
     def changes(self, *names: str) -> bool:
-        """Return True if at least one of these fields is a schedule."""
+        """Return True if at least one of the fields `names` is a schedule."""
         return not self._schedules.keys().isdisjoint(names)
 
     def at(self, kimg: float) -> Self:
-        """Return a copy with the values of the schedules at `kimg`; it has the same schedules."""
+        """Return a copy in which each scheduled number has its value at `kimg`.
+
+        The copy keeps the schedules.
+        """
         values = {name: schedule.at(kimg) for name, schedule in self._schedules.items()}
         return self.model_copy(update=values) if values else self
 
@@ -68,7 +71,7 @@ class ScheduledSection(Section):
         return self.model_copy(update=values) if values else self
 
     def after_schedules(self) -> Self:
-        """Return a copy without schedules; each number has the last value of its schedule."""
+        """Return a copy without schedules; each scheduled number has its final value."""
         ends = {name: schedule.end for name, schedule in self._schedules.items()}
         section = self.model_copy(update=ends)
         section._schedules = {}
@@ -102,7 +105,10 @@ class ScheduledSection(Section):
 
     @classmethod
     def _schedules_in(cls, given: Mapping[str, Any]) -> tuple[dict[str, Schedule], list[Violation]]:
-        """Return the valid schedules, and the broken rules of the schedules that are not valid."""
+        """Return the valid schedules in `given`, and the broken rules of the other schedules.
+
+        `given` maps names of fields to schedules as in a file.
+        """
         schedules: dict[str, Schedule] = {}
         violations: list[Violation] = []
         for name, value in given.items():
@@ -119,9 +125,10 @@ class ScheduledSection(Section):
 
     @classmethod
     def _values(cls, schedules: Mapping[str, Schedule], end: str) -> dict[str, float]:
-        """Return {name: value to validate} at one end of the schedules; `end` is "from" or "to".
+        """Return {name: value} with the value of each schedule at its `end`, "from" or "to".
 
-        If a field in MAY_REACH_ZERO is 0 there, a tiny positive number replaces the 0.
+        The values are for validation. If a field in MAY_REACH_ZERO has the value 0, a tiny positive
+        number replaces the 0.
         """
         values = {n: s.start if end == "from" else s.end for n, s in schedules.items()}
         tiny = sys.float_info.min
@@ -131,7 +138,10 @@ class ScheduledSection(Section):
     def _violations(
         cls, constants: Mapping[str, Any], schedules: Mapping[str, Schedule], end: str
     ) -> list[Violation]:
-        """Return the rules that the section breaks at the `end` "from" or "to" of its schedules."""
+        """Return the rules that the section breaks at one end of its schedules.
+
+        `end` is "from" or "to". `constants` has the values of the fields without a schedule.
+        """
         try:
             cls.model_validate({**constants, **cls._values(schedules, end)})
         except ValidationError as error:
@@ -148,7 +158,10 @@ class ScheduledSection(Section):
 def _placed(
     violations: list[Violation], schedules: Mapping[str, Schedule], end: str
 ) -> list[Violation]:
-    """Add `end`, a key of a schedule, to the paths of broken rules: lr_g becomes lr_g.to."""
+    """Return `violations`, with `end` added to the paths of scheduled fields: lr_g -> lr_g.to.
+
+    `end` is "from" or "to", a key of a schedule.
+    """
     return [
         Violation((*loc, end), rule) if loc and loc[0] in schedules else Violation(loc, rule)
         for loc, rule in violations

@@ -78,7 +78,10 @@ class Document:
         return max(named, default=self.lines.get(key))
 
     def add_error(self, loc: Loc, rule: str, key: str) -> None:
-        """Add the error that the value at the path `loc` breaks `rule`; call the value `key`."""
+        """Add an error: the value at the path `loc` breaks `rule`.
+
+        The message names the value `key`.
+        """
         self.errors.add(self.line(loc, rule), f"{key}: {rule}" if key else rule)
 
 

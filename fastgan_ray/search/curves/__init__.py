@@ -1,1 +1,1 @@
-"""A Gaussian process of learning curves: what all evaluations of a search say about its points."""
+"""A Gaussian process that predicts values at the end of trainings from a search's evaluations."""

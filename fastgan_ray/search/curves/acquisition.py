@@ -1,10 +1,13 @@
-"""What a further evaluation is worth: the knowledge gradient (Frazier et al. 2009).
+"""Compute how much a further evaluation improves the result of a search: the knowledge gradient.
 
-An action trains a new point, or continues a trial, until a log-time. Its observation changes what
-is expected of all points. The value of the action is by how much the best expected value at the
-end improves on average, if the search then ended and chose the point with the best expected value.
-Unlike expected improvement, it knows that observations have noise, that early values say only
-part, and that a repetition of the best point is worth something.
+An action trains a new point, or continues a trial, until a log-time (see `kernel`). Then the trial
+is evaluated. The evaluation changes the expected values of all points at the end of a training.
+Suppose that the search stops and chooses the point with the best expected value. The knowledge
+gradient of the action is the average improvement of this best expected value (Frazier et al. 2009).
+
+Expected improvement ignores three facts that the knowledge gradient uses. Evaluations have noise.
+An early value is only weakly related to the value at the end. A second training of the best point
+can improve the choice.
 """
 
 from __future__ import annotations
@@ -31,10 +34,11 @@ NODES = 12  # of the Gauss-Hermite quadrature
 
 @dataclass(frozen=True)
 class Actions:
-    """Actions, as arrays (actions,).
+    """Several actions; each field is an array with one entry per action.
 
-    `point` is an index of the candidates, `trial` the index of the trial that continues (-1 for a
-    new trial), `time` the log-time until which it trains.
+    `point` has the index of the action's point in a list of candidates. `trial` has the index of
+    the trial that continues, or -1 for a new trial. `time` has the log-time at which the training
+    is evaluated.
     """
 
     point: NDArray[np.int64]
@@ -49,11 +53,11 @@ def knowledge_gradient(
     actions: Actions,
     variance: float,
 ) -> Array:
-    """Return the value of each action, in units of the values.
+    """Return the knowledge gradient of each action, in the unit of the values in `Rows`.
 
-    The first `tried` of the `candidates` (encoded points) have been trained, so the search could
-    choose them now. `variance` is that of an evaluation. An action on an untried candidate makes it
-    a possible choice.
+    `candidates` are points as `encode` returns them. The first `tried` candidates have been
+    trained, so the search can choose them. Any other candidate can be chosen only after an action
+    has trained it. `variance` is the known variance of the error of an evaluation.
     """
     hyper = posterior.hyper
     count = len(candidates[0])

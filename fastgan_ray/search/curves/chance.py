@@ -1,8 +1,8 @@
-"""How likely is a trial to end among the best, by its values so far and those of other trials?
+"""Estimate the probability that a trial ends among the best trials of its search.
 
-The trials are those of one search, and their configurations are ignored: each trial has an effect
-of its own. The Gaussian process of `kernel` then says, from all learning curves so far, how much an
-early value tells about the value at the end.
+The estimate uses the values of all trials of the search so far. It ignores the configurations of
+the trials: the effects of different trials are independent. The Gaussian process of `kernel` is
+fitted to all learning curves. It learns how strongly early values are related to values at the end.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ FAR = 1e3  # distance of two trials' effects: they are independent
 
 
 class Forecast(NamedTuple):
-    """The chance of each trial to end among the best, and how much values tell about the end.
+    """The prediction of how all trials end.
 
-    `correlations` maps the kimg of each evaluation to the correlation, over trials, of the value
-    there with the value at the end.
+    `chances` has, for each trial, the probability that the trial ends among the best.
+    `correlations` maps the kimg of each evaluation to a correlation over trials: between the value
+    at these kimg and the value at the end of the training.
     """
 
     chances: Array
@@ -43,10 +44,11 @@ class Forecast(NamedTuple):
 def forecast(
     values: Sequence[Mapping[float, float]], total_kimg: float, share: float, max_rows: int = 300
 ) -> Forecast:
-    """Predict how all trials end.
+    """Predict how all trials end; equal arguments give equal results.
 
-    `values` has {kimg: value} for each trial; lower values are better. `share` is the share of the
-    trials that count as the best, at least one trial. The result depends on nothing else.
+    `values` has {kimg: value} for each trial; lower values are better. `share` is the fraction of
+    the trials that count as the best; at least one trial counts. `max_rows` limits the number of
+    evaluations that are used (see `rows_of`).
     """
     trials = [Trial({}, of_trial) for of_trial in values]
     points = [FAR * np.arange(len(trials), dtype=float)[:, None]]
@@ -65,7 +67,10 @@ def forecast(
 
 
 def correlation(hyper: Hyperparameters, share: float) -> float:
-    """Return the correlation, over trials, of the value at a share of a training with its end."""
+    """Return the correlation, over trials, between an early evaluation and one at the end.
+
+    The early evaluation is after the fraction `share` of a training (0 < share <= 1).
+    """
     gap = np.array([-math.log(share)])
     zero = np.zeros(1)
     effect, luck = point_variance(hyper), luck_covariance(hyper, zero)
@@ -74,7 +79,10 @@ def correlation(hyper: Hyperparameters, share: float) -> float:
 
 
 def _ends(posterior: Posterior, count: int) -> tuple[Array, Array]:
-    """Return mean and covariance of the values of the trials, with their luck, at the end."""
+    """Return (mean, covariance) of the trials' values at the end, including the trials' luck.
+
+    `count` is the number of trials. The errors of evaluations are not included.
+    """
     hyper, time, trial = posterior.hyper, np.zeros(count), np.arange(count)
     cross = posterior.cross(posterior.points, time, trial)
     white = posterior.whitened(cross)

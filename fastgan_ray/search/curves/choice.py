@@ -32,9 +32,9 @@ def fitted(
     total_kimg: float,
     start: Hyperparameters | None = None,
 ) -> Posterior:
-    """Return the process that is fitted to all evaluations of the trials; at least one is needed.
+    """Fit the Gaussian process to the evaluations of `trials`; at least one evaluation is needed.
 
-    `start` are the hyperparameters of an earlier fit, from which this one is found sooner.
+    `start` has the hyperparameters of an earlier fit, which make the new fit faster.
     """
     points = encode(space, [trial.point for trial in trials])
     rows = rows_of(trials, total_kimg)
@@ -44,9 +44,10 @@ def fitted(
 def next_point(
     space: SearchSpace, trials: Sequence[Trial], posterior: Posterior, rng: random.Random
 ) -> Point:
-    """Return the point that is worth most to train completely.
+    """Return the point whose complete training has the largest knowledge gradient.
 
-    Running trials count as if they had already ended with the value that is expected of them.
+    A running trial is treated as if it had ended with its expected value. `posterior` is the
+    result of `fitted` for the same `trials`.
     """
     posterior = _with_running(posterior, trials)
     tried = [trial.point for trial in trials if not trial.is_infeasible]
@@ -73,7 +74,11 @@ def _with_running(posterior: Posterior, trials: Sequence[Trial]) -> Posterior:
 
 
 def changed(space: SearchSpace, point: Mapping[str, Any], rng: random.Random) -> Point:
-    """Return a point near `point`: some of its numbers are shifted, some choices are new."""
+    """Return a point near `point`.
+
+    Some numbers of `point` are shifted a little. Some values of parameters with a list of values
+    are replaced by random values from the list.
+    """
     share = CHANGED_CHOICES / len(space)
 
     def value(parameter: Parameter) -> Any:  # noqa: ANN401 - any setting

@@ -1,4 +1,4 @@
-"""Points of a search space as vectors of numbers, so that distances between points make sense."""
+"""Convert the points of a search space to numbers, so that distances can be computed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ Array = NDArray[np.float64]
 
 
 def encode(space: SearchSpace, points: Sequence[Mapping[str, Any]]) -> list[Array]:
-    """Return, for each parameter of the space, an array (points, columns).
+    """Return a list with an array (points, columns) for each parameter of `space`.
 
-    A number takes one column, from 0 (its lowest value) to 1 (its highest value), on the scale of
-    its distribution. A list of operations such as "color,cutout" takes one column for each
-    operation. Other listed values take one column each. Two different values have a distance of at
-    most 1. A parameter that is inactive at a point is in the middle of its values, because the
-    parameter on which it depends already shows the difference.
+    The columns depend on the values that the parameter can have:
+    - numbers: one column, from 0 (lowest number) to 1 (highest number). The scale is that of the
+      distribution; for listed numbers, it is logarithmic if all are positive.
+    - policies such as "color,cutout": one column for each operation.
+    - other listed values: one column for each value.
+    The distance between two values of a parameter is at most 1. If a parameter is inactive at a
+    point, the array has the middle of the parameter's values.
     """
     return [
         _columns(parameter, [point.get(parameter.name, _ABSENT) for point in points])
@@ -64,7 +66,7 @@ def _position(value: float, low: float, high: float, log: bool) -> float:
 
 
 def _operations(listed: Sequence[Value]) -> list[str]:
-    """Return the operations in a list of policies; [] if the values are not policies."""
+    """Return the names of all operations in `listed`; [] if the listed values are not policies."""
     policies = [entry for entry in listed if isinstance(entry, str)]
     if len(policies) < len(listed) or not any("," in policy for policy in policies):
         return []

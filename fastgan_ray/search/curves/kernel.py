@@ -1,12 +1,12 @@
-"""The covariance of learning curves, and its gradient with respect to its hyperparameters.
+"""The covariance of learning curves, and its gradient with respect to the hyperparameters.
 
-The value of a trial with point x at log-time t = log(kimg / total kimg) is the sum of
+The value of a trial with point x at log-time t = log(kimg / total kimg) is the sum of four parts:
 
-- the mean curve of all points, m(t): a constant plus a smooth function of t;
-- the effect of the point, f(x, t): it changes slowly with t, so that early values say something
-  about later values, but not everything;
-- the luck of the trial, l(t): two trainings of the same point differ, even at their end;
-- the error of the evaluation, with a known variance, plus an unknown constant variance (nugget).
+- m(t), the mean curve of all points: a constant plus a smooth function of t.
+- f(x, t), the effect of the point. It changes with t, so an early value predicts later values
+  only partly.
+- l(t), the luck of the trial: the difference between trainings of the same point.
+- The error of the evaluation. Its variance is a known number plus an unknown constant (nugget).
 
 Each part is a Gaussian process. The covariance of f over points is a sum over parameters and over
 pairs of parameters (Duvenaud et al. 2011, "Additive Gaussian Processes"):
@@ -14,9 +14,9 @@ pairs of parameters (Duvenaud et al. 2011, "Additive Gaussian Processes"):
     sum_p z_p + pair^2 * sum_{p<q} z_p z_q / sum_p relevance_p^2,
 
 where z_p is relevance_p^2 times the Matern-5/2 kernel of the distance in parameter p. A search has
-few trials; with a sum, what a parameter does by itself is learned from all of them. Over time, a
-part of f is constant and a part changes smoothly (a squared-exponential kernel of log-time). On
-recorded trainings this has a higher likelihood than a Matern or an exponential kernel
+few trials. With a sum, all trials help to learn the effect of a single parameter. Over time, one
+part of f is constant and one part changes smoothly (a squared-exponential kernel of log-time). On
+recorded trainings, this kernel has a higher likelihood than a Matern or an exponential kernel
 (docs/findings.md).
 """
 
@@ -41,13 +41,16 @@ SHARED = (
     "mean_time",  # log-time over which the mean curve changes
     "luck",  # standard deviation of the constant part of a trial's luck
     "luck_change",  # standard deviation of the part of a trial's luck that changes
-    "luck_time",  # log-time over which it changes
-    "nugget",  # standard deviation of the error that the evaluation does not know
+    "luck_time",  # log-time over which the changing part of a trial's luck changes
+    "nugget",  # standard deviation of an evaluation's error, beyond its known variance
 )
 
 
 class Hyperparameters(NamedTuple):
-    """The logarithms of the hyperparameters, as one vector: relevances first, then `SHARED`."""
+    """The hyperparameters; each name in `SHARED` is an attribute, such as `hyper.length`.
+
+    `logs` has the logarithms: first those of the relevances, then those of the names in `SHARED`.
+    """
 
     logs: Array
 
@@ -60,14 +63,18 @@ class Hyperparameters(NamedTuple):
 
 
 def squared_distances(first: Sequence[Array], second: Sequence[Array]) -> Array:
-    """Return squared distances (parameters, points of `first`, points of `second`)."""
+    """Return the squared distances between two lists of points, separately for each parameter.
+
+    `first` and `second` are results of `encode`. The shape of the result is (parameters, number of
+    points in `first`, number of points in `second`).
+    """
     return np.array(
         [((a[:, None] - b[None]) ** 2).sum(axis=-1) for a, b in zip(first, second, strict=True)]
     )
 
 
 class PointKernel(NamedTuple):
-    """The covariance of the effects of points, and what its gradient needs."""
+    """`value` is the covariance of the effects of points; its gradient needs the other fields."""
 
     value: Array  # (points, points)
     parts: Array  # z_p, (parameters, points, points)
@@ -76,7 +83,7 @@ class PointKernel(NamedTuple):
 
 
 def point_kernel(hyper: Hyperparameters, squared: Array) -> PointKernel:
-    """Return the covariance of the effects of points whose squared distances are given."""
+    """Return the covariance of the effects of points; `squared` has their squared distances."""
     relevance = hyper.relevances()
     scaled = np.sqrt(5 * squared) / hyper.length
     parts = relevance[:, None, None] ** 2 * (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
@@ -93,7 +100,10 @@ def point_variance(hyper: Hyperparameters) -> float:
 
 
 def effect_correlation(hyper: Hyperparameters, gaps: Array) -> Array:
-    """Return the correlation of the effect of a point at two log-times with these gaps."""
+    """Return the correlation between a point's effects at two log-times.
+
+    `gaps` has the absolute differences between the two log-times.
+    """
     ratio = hyper.effect_change**2
     return np.asarray((1 + ratio * _smooth(hyper.effect_time, gaps)) / (1 + ratio))
 
@@ -107,22 +117,23 @@ def _exponential(time: float, gaps: Array) -> Array:
 
 
 def mean_covariance(hyper: Hyperparameters, gaps: Array) -> Array:
-    """Return the covariance of the mean curve at two log-times with these gaps."""
+    """Return the covariance of the mean curve's values at two log-times that differ by `gaps`."""
     return hyper.mean**2 + hyper.mean_change**2 * _smooth(hyper.mean_time, gaps)
 
 
 def luck_covariance(hyper: Hyperparameters, gaps: Array) -> Array:
-    """Return the covariance of the luck of one trial at two log-times with these gaps."""
+    """Return the covariance of one trial's luck at two log-times that differ by `gaps`."""
     return hyper.luck**2 + hyper.luck_change**2 * _exponential(hyper.luck_time, gaps)
 
 
 def gradient(
     hyper: Hyperparameters, weights: Array, squared: Array, trial: NDArray[np.int64], time: Array
 ) -> Array:
-    """Return the gradient of sum(weights * covariance) by the logarithms of the hyperparameters.
+    """Return the gradient of sum(weights * covariance) with respect to the logs of `hyper`.
 
-    `weights` is (rows, rows); `squared` has the distances of the trials' points; `trial` and `time`
-    have the trial's index and the log-time of each row.
+    The covariance (rows, rows) is that of the values of several evaluations, the rows. `weights`
+    has the same shape. `squared` has the squared distances between the points of the trials.
+    `trial` has the index of each row's trial, and `time` has each row's log-time.
     """
     gaps = np.abs(time[:, None] - time[None])
     points = point_kernel(hyper, squared)

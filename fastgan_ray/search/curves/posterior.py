@@ -29,7 +29,11 @@ JITTER = 1e-9
 
 @dataclass(frozen=True)
 class Rows:
-    """Evaluations: the trial's index, the log-time, the value (lower is better), its variance."""
+    """Evaluations of trials; each field is an array with one entry per evaluation (row).
+
+    `trial` has the index of the trial, and `time` the log-time. `value` has the scaled value of the
+    metric (see `rows_of`; lower is better). `variance` has the known variance of the value's error.
+    """
 
     trial: NDArray[np.int64]
     time: Array
@@ -39,7 +43,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Prior:
-    """A normal distribution of each hyperparameter's logarithm: means and standard deviations."""
+    """The prior of the hyperparameters: each logarithm has a normal distribution.
+
+    `means` and `deviations` have the mean and the standard deviation of each logarithm.
+    """
 
     means: Array
     deviations: Array
@@ -63,7 +70,7 @@ PRIOR = {
 
 
 def prior(parameters: int) -> Prior:
-    """Return the prior of a space with this number of parameters."""
+    """Return the prior of the hyperparameters for a space with this number of `parameters`."""
     names = ["relevance"] * parameters + list(SHARED)
     means = np.array([PRIOR[name][0] for name in names])
     means[:parameters] -= 0.5 * math.log(parameters)
@@ -72,15 +79,18 @@ def prior(parameters: int) -> Prior:
 
 @dataclass(frozen=True)
 class Posterior:
-    """The Gaussian process, given the rows of some trials with these points."""
+    """The Gaussian process with the hyperparameters `hyper`, given the evaluations `rows`.
+
+    `points` are the points of the trials in `rows`.
+    """
 
     hyper: Hyperparameters
-    points: Sequence[Array]  # of the trials, as `features.encode` returns them
+    points: Sequence[Array]  # as `features.encode` returns them
     rows: Rows
 
     @cached_property
     def mean(self) -> float:
-        """The mean of all values; the process describes the differences from it."""
+        """The mean of the rows' values, which is subtracted from all values."""
         return float(self.rows.value.mean())
 
     @cached_property
@@ -90,13 +100,15 @@ class Posterior:
 
     @cached_property
     def solved(self) -> Array:
-        """The inverse of the covariance, times the differences from the mean."""
+        """K^-1 (y - mean), where y has the rows' values and K is the covariance of y."""
         return np.asarray(cho_solve((self.root, True), self.rows.value - self.mean))
 
     def cross(self, points: Sequence[Array], time: Array, trial: NDArray[np.int64]) -> Array:
-        """Return the covariance of values (n,) with the rows' values (n, rows).
+        """Return the prior covariance (n, rows) between n further values and the rows' values.
 
-        A value of `trial` -1 is without luck: the expected value of a point over all trainings.
+        Value number i belongs to point i of `points`, to the log-time `time[i]`, and to the trial
+        with the index `trial[i]`. If `trial[i]` is -1, the value is the mean over all possible
+        trainings of the point, without the luck of a trial.
         """
         squared = squared_distances(points, self.points)
         gaps = np.abs(time[:, None] - self.rows.time[None])
@@ -107,11 +119,17 @@ class Posterior:
         return np.asarray(result + own * luck_covariance(self.hyper, gaps))
 
     def whitened(self, cross: Array) -> Array:
-        """Return root^-1 cross^T, whose products give posterior covariances (rows, n)."""
+        """Return W = root^-1 cross^T (rows, n), where `cross` is a result of the method `cross`.
+
+        The posterior covariance of the n values is their prior covariance minus W^T W.
+        """
         return np.asarray(solve_triangular(self.root, cross.T, lower=True))
 
     def at_end(self, points: Sequence[Array]) -> tuple[Array, Array]:
-        """Return mean (n,) and covariance (n, n) of the points' expected values at the end."""
+        """Return the posterior mean (n,) and covariance (n, n) of values at the end of a training.
+
+        There is one value for each of the n `points`: the mean over all possible trainings.
+        """
         count = len(points[0])
         time, trial = np.zeros(count), np.full(count, -1)
         cross = self.cross(points, time, trial)
@@ -131,7 +149,11 @@ def _root(hyper: Hyperparameters, squared: Array, rows: Rows) -> Array:
 
 
 def loss(logs: Array, prior: Prior, squared: Array, rows: Rows) -> tuple[float, Array]:
-    """Return the negative log posterior of the hyperparameters (up to a constant), its gradient."""
+    """Return the negative log posterior density of the hyperparameters, and its gradient.
+
+    `logs` has the logarithms of the hyperparameters. A constant is left out of the density.
+    `squared` has the squared distances between the points of the trials.
+    """
     hyper = Hyperparameters(logs)
     root = _root(hyper, squared, rows)
     differences = rows.value - rows.value.mean()
@@ -151,7 +173,10 @@ def fit(
     start: Hyperparameters | None = None,
     iterations: int = 25,
 ) -> Hyperparameters:
-    """Return the hyperparameters with the highest posterior density, found from `start`."""
+    """Search for the hyperparameters with the highest posterior density, from `start`.
+
+    Without `start`, the search begins at the means of `prior`. It takes at most `iterations` steps.
+    """
     squared = squared_distances(points, points)
     first = prior.means if start is None else start.logs
     result = minimize(

@@ -30,12 +30,14 @@ class Trial:
 
 
 def rows_of(trials: Sequence[Trial], total_kimg: float, max_rows: int = MAX_ROWS) -> Rows:
-    """Return the evaluations of all trials, with logarithms of values and of kimg / `total_kimg`.
+    """Return the evaluations of all trials, with scaled values and log(kimg / `total_kimg`).
 
-    If a value is zero or negative (a kernel distance can be), the values are not logarithms, but
-    are divided by their standard deviation. An infeasible trial counts as an evaluation that is as
-    bad as the worst one, at the end of a training. With more than `max_rows` evaluations, each
-    trial keeps its last one and some of the earlier ones.
+    Values are scaled by the logarithm. If any value is zero or negative (a kernel distance can be),
+    all values are divided by their standard deviation instead. An infeasible trial gets one more
+    row: at the end of a training, with the worst of all values.
+
+    Each trial has at most `max_rows` / (number of trials) of its evaluations in the result, but
+    always at least two. These are its last evaluation and some of its earlier evaluations.
     """
     per_trial = max(LEAST_ROWS, max_rows // max(1, len(trials)))
     kept = [_thinned(trial.values, per_trial) for trial in trials]
@@ -70,7 +72,10 @@ def _scale(values: Sequence[float]) -> Any:  # noqa: ANN401 - a function of a nu
 
 
 def with_expected(rows: Rows, trial: Array, value: Array) -> Rows:
-    """Add the expected values of running trials at the end of their training."""
+    """Return `rows` with one more row for each running trial, at the end of its training.
+
+    `trial` has the indices of the running trials, and `value` their expected values at the end.
+    """
     count = len(trial)
     return Rows(
         np.append(rows.trial, trial),
