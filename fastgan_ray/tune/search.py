@@ -147,10 +147,10 @@ def confirm_run(
 ) -> None:
     """Confirm a search that has ended, or continue or enlarge its confirmation.
 
-    `folder` is the search's folder. `top` is the number of best trials that are trained again.
-    `seeds` are new seeds. If `top` is None or `seeds` is empty, a default number of trials or seeds
-    is used. It comes from the existing confirmation. If there is no confirmation, it comes from the
-    search's file. If the file has no number, it is 2 trials or 3 seeds.
+    `folder` is the search's folder. `top` is the number of best trials that are trained again; None
+    means the default number. `seeds` are seeds that the search has not used; if `seeds` is empty,
+    they are chosen. The default numbers of trials and seeds are those of the existing confirmation.
+    If there is none, they are those in the search's file. If the file has none, they are 2 and 3.
 
     Raises UserError if the folder has no search that has ended, if the search has used one of the
     seeds, if there are too few or too many seeds, or if the search's pictures or weights have
@@ -215,7 +215,7 @@ def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
     """Read the search file and the summary in the folder of a search.
 
     Raises UserError if the folder has no search, if trials have not ended, or if no trial has a
-    value.
+    metric value.
     """
     file = folder / "search.yaml"
     if not file.is_file():

@@ -219,7 +219,7 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
 
 
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
-    """Return the record of the trial at the published default, and whether all values are published.
+    """Return the record of the trial at the published default, and whether it matches exactly.
 
     The record is None if there is no such trial. The second value is true if the trial has the
     settings of the published FastGAN in all PUBLISHED_SECTIONS. It is false if the search space

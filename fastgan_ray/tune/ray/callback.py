@@ -17,7 +17,7 @@ class TrialCallback(Callback):
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Handle a new result of a trial.
 
-        Ray calls this method before it passes `result` to the scheduler and stores it in
+        Ray calls this method first. Then Ray passes `result` to the scheduler, and stores it in
         `trial.last_result`.
         """
 

@@ -103,12 +103,12 @@ class TrialLike(Protocol):
 
 
 class NamedTrialGenerator(SearchGenerator):
-    """Ray's generator of trials, with `name(trial)` as a trial's id instead of Ray's random id.
+    """Ray's generator of trials, but the id of a trial is `name(trial)`, not Ray's random id.
 
-    A searcher cannot choose the ids. `ran_out_of_memory` takes a trial's id and returns whether low
-    memory ended its process. `trial_count` is the total number of trials of a resumed search; Ray
-    would use the number from before the resume. If `resuming` is true, Ray must restore the saved
-    state; a new search would overwrite the old results. No trial starts after `ended` returns true.
+    A searcher cannot choose the ids. If `resuming` is true, Ray must restore the saved state,
+    because a new search would overwrite the old results. `ran_out_of_memory` takes a trial's id,
+    and returns whether low memory ended the trial's process. `trial_count` replaces the number of
+    trials from before a resume. No trial starts after `ended` has returned true.
     """
 
     def __init__(
@@ -128,9 +128,9 @@ class NamedTrialGenerator(SearchGenerator):
         self._ended = ended
 
     def add_configurations(self, experiments: Any) -> None:  # noqa: ANN401 - Ray's signature
-        """Start a new search; Ray calls this method if it finds no state to restore.
+        """Start a new search; Ray calls this method if it has not restored a saved state.
 
-        Raises UserError if `resuming` is set, because Ray could not read the saved state.
+        Raises UserError if the search should resume, because then Ray could not read the state.
         """
         if self._resuming:
             raise UserError(
@@ -140,7 +140,7 @@ class NamedTrialGenerator(SearchGenerator):
         super().add_configurations(experiments)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore the state of a search, which may have more trials or more time than before."""
+        """Restore the state of a search; more trials can start than before the resume."""
         count = state["total_samples"] if self._trial_count is None else self._trial_count
         super().set_state({**state, "total_samples": count, "finished": False})
 
@@ -218,7 +218,7 @@ def trial_gpus(trial: Trial) -> float:
 
 
 def state_folder(trial: Trial) -> Path:
-    """Return the folder where Ray Tune writes STATE_FILES; every trial has its path."""
+    """Return the folder where Ray Tune writes STATE_FILES; `trial` is any trial of the search."""
     assert trial.storage is not None
     return Path(trial.storage.experiment_driver_staging_path)
 
@@ -238,9 +238,9 @@ def change_configs(
 ) -> None:
     """Change the configurations of the trials that have not ended, in Ray's state file.
 
-    `experiment_state` is a file whose name matches EXPERIMENT_STATE. This is needed if a resumed
-    search has other resources than before, because Ray computes a trial's resources from the
-    configuration in this file.
+    `experiment_state` is a file whose name matches EXPERIMENT_STATE. `change` takes a trial's old
+    configuration and returns the new one. The change is needed if a resumed search has other
+    resources than before, because Ray computes a trial's resources from this file.
     """
     state = json.loads(experiment_state.read_text())
     trials = []

@@ -73,8 +73,8 @@ def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
 def with_assumed_gpus(nodes: Sequence[Node], known: Sequence[Node]) -> list[Node]:
     """Return `nodes` with the memory and compute capability of their GPUs added.
 
-    `nodes` are the resources of machines that have not started yet. The values come from a machine
-    in `known` that has the same GPUs. If there is no such machine, they come from ASSUMED.
+    `nodes` are the resources of machines that have not started yet. The added values are those of a
+    machine in `known` with the same GPUs. If there is no such machine, they are those in ASSUMED.
     """
     kinds = {kind_of(node): node for node in known if GPU_GB in node}
     described = []

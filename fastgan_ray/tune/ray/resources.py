@@ -29,14 +29,15 @@ def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
 def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, float]]:
     """Return the resources that a worker needs, for each kind of GPU that has enough memory.
 
-    Each entry of the list (a "demand") is {"CPU": cores, "GPU": fraction of a GPU}. If no kind has
-    enough memory, the list has an entry only for the kind with the most memory. `nodes` are the
-    resources of each machine (see `gpus.py`).
+    Each entry of the list (a "demand") is {"CPU": cores, "GPU": fraction of a GPU}. `nodes` are the
+    resources of each machine (see `gpus.py`). There is only one demand if the worker uses no GPU,
+    or if the setting `resources.gpus` says the fraction. If no kind has enough memory, there is
+    only a demand for the kind with the most memory.
 
-    The fraction is `resources.gpus`, if this setting is not None. Otherwise it is the smallest
-    fraction in SHARES that has the estimated memory. If a trial has several workers, each worker
-    gets a whole GPU, because NCCL refuses two processes on the same GPU. If the machines have
-    different kinds of GPUs, the demand of a trial with one worker also names the kind.
+    If `resources.gpus` is None, the fraction is the smallest one in SHARES that has the estimated
+    memory. But if a trial has several workers, each worker gets a whole GPU, because NCCL refuses
+    two processes on the same GPU. If the machines have different kinds of GPUs, the demand of a
+    trial with one worker also has a key for the kind.
     """
     cpus, gpus, workers = config.resources.cpus, config.resources.gpus, config.resources.workers
     if not uses_gpu(config, nodes):
@@ -71,10 +72,11 @@ def needed_gb(config: RunConfig, gpu: Resources) -> float:
 
 
 def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
-    """Return {kind of GPU: {"gpu_gb": memory in GB, "gpu_capability": compute capability}}.
+    """Return the memory and the compute capability of each kind of GPU.
 
-    The values are the smallest ones of all machines in `nodes` with this kind of GPU. The kinds
-    have Ray's names. If Ray has no name for some GPU, all GPUs count as one kind with the name "".
+    The result is {Ray's name of the kind: {"gpu_gb": memory in GB, "gpu_capability": compute
+    capability}}. If machines in `nodes` with the same kind have different values, the smallest
+    values count. If Ray has no name for one of the GPUs, all GPUs count as one kind, named "".
     """
     kinds: dict[str, dict[str, float]] = {}
     for node in nodes:
@@ -235,10 +237,10 @@ def max_concurrent(
 ) -> int:
     """Return how many trials may run at once; at least 1.
 
-    `wanted` is the user's limit. If it is None, return how many trials fit if all trials have the
-    smallest request. If Ray Train runs the workers of trials, Ray Tune does not count the resources
-    of workers, and would start trials whose workers have to wait. So the result is then at most the
-    number of trials that fit if all trials have the largest request.
+    `wanted` is the user's limit. If `wanted` is None, return how many trials fit if all trials have
+    the smallest request. If Ray Train runs the workers of a trial, the result is at most the number
+    of trials that fit if all trials have the largest request. The reason is that Ray Tune does not
+    count the resources of these workers, and would start trials whose workers have to wait.
     """
     counts = [trial.count(nodes) for trial in requests]
     most = wanted or max(counts, default=1)

@@ -38,12 +38,13 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
 
     If `address` is None, the environment variable RAY_ADDRESS is used. If this variable is not set,
     Ray starts on this machine. If this process is already connected to Ray, the connection is used
-    and stays open. Otherwise, machines that the autoscaler can still start are included.
+    and stays open. A new connection to a cluster also yields the machines that the autoscaler can
+    still start.
 
     `nested` is true if Ray Train runs the trials' workers. Ray Train asks Ray's dashboard which
-    processes are alive. Without an answer, it never frees the resources of a stopped trial's
-    workers. So UserError is raised if `nested` is true and the dashboard does not answer. It is
-    also raised if Ray does not answer.
+    processes are alive. Without an answer, Ray Train never frees the resources of a stopped trial's
+    workers. Raises UserError if Ray does not answer, or if `nested` is true and the dashboard does
+    not answer.
     """
     os.environ.update(SETTINGS)
     address = address or os.environ.get("RAY_ADDRESS") or "local"

@@ -59,7 +59,7 @@ class Withholder:
     def step(self) -> None:
         """Check, without waiting, whether Ray has reserved the requested GPUs and machines.
 
-        If Ray has reserved another GPU of the machine, ask again.
+        If Ray has reserved a GPU of the machine that was not requested, request one more GPU.
         """
         for place, requests in list(self._pending.items()):
             actor, answer = requests[-1]

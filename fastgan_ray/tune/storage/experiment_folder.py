@@ -68,9 +68,10 @@ def check_folder(
 ) -> None:
     """Check that a command may resume the experiment in `folder`.
 
-    `kind` is "search" or "ablation". `changes` takes the text and the overrides with which the
-    experiment was started. It returns a text for each setting that has changed but must not change.
-    Raises UserError if there is such a setting, or if the folder has no experiment of this kind.
+    `kind` is "search" or "ablation". `changes` is a function. It takes the YAML text and the
+    overrides with which the experiment was started. It returns a message for each setting that has
+    changed but must not change. Raises UserError if there is such a setting, or if the folder has
+    no experiment of this kind.
     """
     file = folder / f"{kind}.yaml"
     if not file.is_file():

@@ -24,9 +24,10 @@ FIRST_TRIALS = 4  # Sobol points, the published default among them, before the m
 class CurveSampler(BaseSampler):
     """Chooses points by a Gaussian process of learning curves (fastgan_ray.search.curves).
 
-    It learns from running trials and from trials that ended in any way. Its choices depend only on
-    the seed, the study, and the hyperparameters of the last fit, so a pickled sampler continues as
-    before.
+    The first FIRST_TRIALS points come from a Sobol sequence. The sampler learns from the
+    evaluations of all trials that did not fail, including running trials. A pickled sampler
+    continues as before: its choices depend only on the seed, the study, the hyperparameters of the
+    last fit, and the state of a random generator.
     """
 
     def __init__(self, spec: SearchSpec) -> None:
@@ -37,7 +38,7 @@ class CurveSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return the distributions of all parameters, also of those with conditions."""
+        """Return the distributions of all parameters, including parameters with a `when`."""
         return {parameter.name: distribution(parameter) for parameter in self._spec.space}
 
     def sample_relative(
@@ -46,7 +47,10 @@ class CurveSampler(BaseSampler):
         trial: FrozenTrial,
         search_space: Mapping[str, BaseDistribution],
     ) -> dict[str, Any]:
-        """Return the parameters of the next point, in Optuna's format; inactive ones are absent."""
+        """Return the parameter values of the next point, in Optuna's format.
+
+        A parameter is absent if the condition in its `when` is not met.
+        """
         spec = self._spec
         trials = self._trials(study)
         if sum(bool(known.values) or known.is_infeasible for known in trials) < FIRST_TRIALS:
@@ -65,11 +69,18 @@ class CurveSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:  # noqa: ANN401 - any setting
-        """Return a random value: of a parameter that the published default leaves open."""
+        """Return a random value for a parameter that is absent in the result of `sample_relative`.
+
+        The parameter may be needed because other parameters of the trial have fixed values.
+        """
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
     def _trials(self, study: optuna.Study) -> list[Trial]:
-        """Return the trials that say something: not those that failed for another reason."""
+        """Return the trials to learn from, including running trials.
+
+        Failed trials, rejected points, and trials of another search are left out. A trial that
+        diverged or ran out of memory does not count as failed.
+        """
         known = study.get_trials(deepcopy=False)
         return [
             self._trial(trial)

@@ -22,11 +22,11 @@ MIN_QUANTILE = 0.1
 def importances(folder: Path) -> dict[str, Any] | None:
     """Return the importance of each parameter of a search; None if `folder` has no study.
 
-    The result is {"evaluator": name of the method, "trials": number of finished trials, "values":
-    importances, "note": explanation}. "values" is a dict from a parameter's name to its importance,
-    in descending order; the importances add up to 1. A parameter is important if it distinguishes
-    the best finished trials from all finished trials. If there are too few finished trials,
-    "values" is empty and "note" says so.
+    A parameter is important if it distinguishes the best finished trials from all finished trials.
+    The result is a dict with four keys. "evaluator" is the name of the method. "trials" is the
+    number of finished trials. "values" is a dict from a parameter's name to the parameter's
+    importance, the largest importance first; the importances add up to 1. If there are too few
+    finished trials, "values" is empty. "note" is an explanation for the reader of the report.
     """
     journal = folder / "study.journal"
     if not journal.is_file():

@@ -79,8 +79,8 @@ class PointRules:
         """Return the point of the published default.
 
         If the search space excludes a parameter's default value, the nearest possible number is
-        used. If there is no such number, the parameter is left out for the sampler (method bayes),
-        or its value is random (other methods).
+        used. If no number is possible, the value is random. But with the method bayes, the
+        parameter is then left out, and the sampler chooses its value.
         """
         start = self._start
         if self._spec.method == "bayes":

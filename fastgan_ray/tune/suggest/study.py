@@ -50,10 +50,11 @@ def open_study(
 def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
     """Convert `prior`, a trial of another search, to a trial of this search's Optuna study.
 
-    In the study, the trial is PRUNED after one training picture. Its value is its rank in the other
-    search, with a minus sign if this search maximizes its metric. It has no value if this search
-    has several metrics. TPE ranks pruned trials below finished trials, first by training length,
-    then by value. So the priors guide TPE only until this search has results itself.
+    In the study, the prior is a trial that was PRUNED after one training picture. The value of this
+    trial is the prior's rank in the other search, with a minus sign if this search maximizes its
+    metric. If this search has several metrics, the trial has no value. TPE ranks pruned trials
+    below finished trials, first by training length, then by value. So TPE prefers every result of
+    this search to the priors.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
     parameters = [parameter for parameter in spec.space if parameter.name in prior.point]

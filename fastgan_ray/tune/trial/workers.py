@@ -2,9 +2,9 @@
 
 A row is one evaluation. The first worker writes the rows to the trial's folder, and waits. The
 trial's process reads the rows and passes them to Ray Tune. Then it writes the number of rows that
-the search has handled, and the workers continue. Ray has its own callback for this purpose. But its
-queue has room for only one row, which may still be in the queue when the training ends. Also, the
-workers would not wait for the search.
+the search has handled, and the workers continue. Ray's own callback for this purpose is not used.
+This callback has a queue with room for only one row, and the row may still be in the queue when the
+training ends. Also, the workers would not wait for the search.
 """
 
 from __future__ import annotations

@@ -43,11 +43,11 @@ def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: 
     """Log the outcome of a search or an ablation to W&B, if every trial has ended.
 
     `summary` is the content of summary.json or ablation.json. The outcome is a W&B run with the id
-    `<search id>-outcome`. It contains the table `leaderboard` and the artifact `<group>-<kind>`
-    with the experiment's file and results. For a confirmation, this artifact has the name
-    `<group>-confirmation`. For a search, the W&B run also contains the artifact `<group>-best` with
-    the winner's weights, configuration and metadata. At the end of a search, the W&B runs of the
-    best trial and of the confirmed trial get tags.
+    `<search id>-outcome`. This W&B run contains the table `leaderboard`. It also contains the
+    artifact `<group>-<kind>` with the experiment's YAML file and result files. For a confirmation,
+    the artifact's name is `<group>-confirmation`. For a search, the W&B run also contains the
+    artifact `<group>-best` with the winner's weights, configuration and metadata, and the W&B runs
+    of the best trial and of the confirmed trial get tags.
 
     An outcome that was already logged is not logged again. Artifacts are first copied to the folder
     of W&B's files, so that an offline run can be uploaded later.
@@ -149,7 +149,7 @@ def _log(session: Session, kind: str, summary: Summary) -> None:
 
 
 def _tables(folder: Path, summary: Summary) -> dict[str, Any]:
-    """Return {name: table}: the leaderboard and, if there is one, the table of the confirmation."""
+    """Return the W&B tables by name: "leaderboard" and, if there is one, "confirmation"."""
     import wandb
 
     pictures = {

@@ -88,7 +88,10 @@ def outline(folder: Path, project: str) -> Outline:
 
 
 def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the section that shows which settings matter, with finished and stopped trials."""
+    """Return the section that shows which settings matter.
+
+    Its charts have two groups of trials: finished trials and stopped trials.
+    """
     outcome = [{"summary": name, "log": False} for name in ("kimg", "state", "value")]
     return _section(
         "Which settings matter",
@@ -223,9 +226,11 @@ def _runset(
 def _runs(
     job: str, name: str = "", states: Sequence[str] = (), least_kimg: float = 0.0
 ) -> dict[str, Any]:
-    """Return a filter that selects W&B runs by job type, state and length; `_runset` uses it.
+    """Return a filter for W&B runs, as a dict that `_runset` uses.
 
-    If `states` is empty, the state does not matter. `name` is the name of the group of runs.
+    The filter selects the runs with the job type `job`, a state in `states` and at least
+    `least_kimg`. If `states` is empty, all states are selected. In the report, the selected runs
+    are listed under the heading `name`.
     """
     return {"name": name or job, "job": job, "states": list(states), "least_kimg": least_kimg}
 
@@ -233,16 +238,20 @@ def _runs(
 def _section(
     heading: str, runs: list[dict[str, Any]], text: str, panels: list[Panel]
 ) -> dict[str, Any]:
-    """Return a section of the report; `runs` has the filters of the W&B runs in its charts."""
+    """Return a section of the report.
+
+    `runs` has the filters that select the W&B runs in the section's charts (see `_runs`).
+    """
     return {"heading": heading, "text": text, "runs": runs, "panels": panels}
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """Read the facts about a search or an ablation that the report needs, as a dict.
+    """Return the facts about a search or an ablation that the report needs, as a dict.
 
-    "kind" is "search" or "ablation". "metric" is its Metric. "axes" are the axes of the chart with
-    parallel coordinates. "protocol" has the settings of `eval`. "first_kimg" is the kimg at which
-    an early stopping rule can first stop a trial.
+    "kind" is "search" or "ablation". "metric" is the Metric of the search or ablation. "axes" are
+    the axes of the chart with parallel coordinates. "protocol" has the settings of `eval`.
+    "first_kimg" is the smallest kimg at which an early stopping rule can stop a trial; 0 if there
+    is no rule.
     """
     search, ablation, choices = (
         folder / name for name in ("search.yaml", "ablation.yaml", "overrides.json")

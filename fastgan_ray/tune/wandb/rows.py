@@ -43,7 +43,7 @@ VALUED = ("finished", "stopped", "running")
 
 
 def log_row(result: Mapping[str, Any], left_out: Collection[str] = ()) -> dict[str, Any]:
-    """Return {name: number} of those numbers in a result that W&B draws as curves.
+    """Return the numbers in a result that W&B draws as curves, by name.
 
     Numbers whose names are in CONSTANTS or `left_out` are left out. NaN and infinite numbers are
     also left out.
@@ -75,8 +75,8 @@ def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) 
     """Return a copy of `known`, which collects the results of a trial, updated with a new result.
 
     `known` has the last value of each key. It also has the metric's best value in full evaluations
-    and its best value in cheap evaluations. A warning stays until the next evaluation, full or
-    cheap.
+    and the metric's best value in cheap evaluations. A result without a metric value does not
+    remove the warning of an earlier evaluation.
     """
     updated = {**known, **result}
     choose = min if metric.goal == "minimize" else max
@@ -93,10 +93,11 @@ def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, floa
 
     `state` is the trial's state, `known` is the result of `update`, and `metric` is the metric's
     name. "value" is the metric value of the best checkpoint on new latents. If there is no best
-    checkpoint, it is the value of the last evaluation. "error" is the part of the standard error of
-    "value" that comes from the generated pictures. Both are left out if the trial failed, diverged
-    or ran out of memory. "best" is the best value of all evaluations. If the trial has only cheap
-    evaluations, these numbers come from cheap evaluations. Unknown numbers are left out.
+    checkpoint, "value" is the metric value of the last evaluation. "error" is the part of the
+    standard error of "value" that comes from the generated pictures. "value" and "error" are left
+    out if the trial failed, diverged or ran out of memory. "best" is the best metric value of all
+    full evaluations. If the trial has only cheap evaluations, "value", "error" and "best" come from
+    cheap evaluations. Unknown numbers are left out.
     """
     numbers_of = {
         "best": "best",

@@ -35,7 +35,7 @@ def tag_trials(session: Session, summary: Summary) -> None:
 
 
 def outcome_tags(summary: Summary) -> dict[str, list[str]]:
-    """Return {trial id: tags} of a search's best trial and of its confirmed trial.
+    """Return the tags of a search's best trial and of its confirmed trial, by the trial's id.
 
     `summary` is the content of summary.json.
     """

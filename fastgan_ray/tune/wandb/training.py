@@ -36,7 +36,10 @@ class TrainingLog:
         self._run: wandb.Run | None = None
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Log an evaluation, unless the W&B run already has it; `row` has its numbers."""
+        """Log an evaluation, unless the W&B run already has this evaluation.
+
+        `row` has the numbers of the evaluation.
+        """
         self._known = update(self._known, row, self._metric)
         self._session.attempt(self._add, row)
 

@@ -28,10 +28,11 @@ def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]
 def config_of(run: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a trial's W&B run.
 
-    `run` is the trial's configuration as nested dicts, and `point` has its parameter values. In an
-    ablation, the key "cell" has the arm, the data set and the seed. If the metric's network and the
-    discriminator's feature network were trained on the same data, the key "shared_data" names these
-    data. A schedule becomes a short text, so each setting has one key in W&B.
+    `run` is the trial's configuration as nested dicts, and `point` has the trial's parameter
+    values. In an ablation, the result also has the key "cell": the arm, the data set and the seed.
+    If the metric's network and the discriminator's feature network were trained on the same data,
+    the result also has the key "shared_data": the name of these data. A schedule becomes a short
+    text, so that each setting has one key in W&B.
     """
     cell = {name: value for name, value in point.items() if "." not in name}
     shared = shared_data_of(run)
