@@ -149,8 +149,9 @@ def confirm_run(
 
     `folder` is the search's folder. `top` is the number of best trials that are trained again; None
     means the default number. `seeds` are seeds that the search has not used; if `seeds` is empty,
-    they are chosen. The default numbers of trials and seeds are those of the existing confirmation.
-    If there is none, they are those in the search's file. If the file has none, they are 2 and 3.
+    the default number of seeds is used. The default numbers are those of the existing confirmation.
+    If there is no confirmation, they are the numbers in the search's file. If the file has no
+    numbers, they are 2 trials and 3 seeds.
 
     Raises UserError if the folder has no search that has ended, if the search has used one of the
     seeds, if there are too few or too many seeds, or if the search's pictures or weights have

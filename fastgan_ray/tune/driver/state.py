@@ -44,7 +44,8 @@ def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str
     """Return a trial's state: "pending", "running" or one of `ENDED`.
 
     `status` is Ray's status of the trial, and `result` is the trial's last result. The state is
-    "stopped" if Ray has ended the trial before `total_kimg` and `result` has no outcome.
+    "stopped" if Ray has ended the trial before `total_kimg`, but `result` does not say how the
+    trial ended.
     """
     if status == "ERROR":
         return "out_of_memory" if OUT_OF_MEMORY in str(result.get("reason")) else "failed"
@@ -161,8 +162,8 @@ def best_of(state: State) -> str | None:
 def default_of(state: State) -> str | None:
     """Return the name of the trial at the published default; None if there is no such trial.
 
-    state["default"] may lack parameters, because the search space excludes their default values.
-    Then several trials may have the remaining values, and the first of these trials is returned.
+    state["default"] may lack parameters whose default value is not in the search space. Then
+    several trials may have all values in state["default"]. The first of these trials is returned.
     """
     default = state["default"].items()
     names = (name for name, row in state["trials"].items() if default <= row["point"].items())

@@ -32,9 +32,9 @@ def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: i
     """Return how many trials may run at once if all checkpoints may take `limit_gb` GB.
 
     Every trial is assumed to have the largest configuration in `configs`. `weights_kept` is the
-    number of trials that keep the weights that generate samples after their end. If `weights_kept`
-    is 0, only the best trial keeps checkpoints after its end: the best one and the last one. Raises
-    UserError if the limit allows no trial.
+    number of ended trials that keep the weights that generate samples. If `weights_kept` is 0, only
+    the best of the ended trials keeps checkpoints: the best one and the last one. Raises UserError
+    if the limit allows no trial.
     """
     whole, weights = checkpoint_gb(max(configs, key=gpu_gb_of))
     best = max(config.train.keep_best for config in configs)

@@ -24,10 +24,9 @@ FIRST_TRIALS = 4  # Sobol points, the published default among them, before the m
 class CurveSampler(BaseSampler):
     """Chooses points by a Gaussian process of learning curves (fastgan_ray.search.curves).
 
-    The first FIRST_TRIALS points come from a Sobol sequence. The sampler learns from the
-    evaluations of all trials that did not fail, including running trials. A pickled sampler
-    continues as before: its choices depend only on the seed, the study, the hyperparameters of the
-    last fit, and the state of a random generator.
+    The sampler learns from the evaluations of all trials that did not fail, including running
+    trials. A pickled sampler continues as before: its choices depend only on the seed, the study,
+    the hyperparameters of the last fit, and the state of a random generator.
     """
 
     def __init__(self, spec: SearchSpec) -> None:

@@ -130,10 +130,10 @@ class WeightExchange:
         return self._trials.parent / "population" / f"{rung:05d}" / f"{trial:05d}"
 
     def _keep(self, trial: int, rung: int, checkpoint: Path, point: dict[str, Any]) -> None:
-        """Keep a checkpoint that a trial has at a rung, if other trials may take the weights over.
+        """Keep a trial's checkpoint at a rung, if other trials may take over the weights.
 
-        `point` has the trial's parameter values. Also remove the checkpoints of other trials that
-        were kept at this rung, if no trial can take their weights over any more.
+        `point` has the trial's parameter values. Also remove all kept checkpoints of this rung
+        whose weights no trial can take over any more.
         """
         possible = self._algorithm.possible_donors(rung)
         donors = {self._donor_folder(rung, number) for number in possible}

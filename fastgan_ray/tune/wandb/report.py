@@ -90,7 +90,7 @@ def outline(folder: Path, project: str) -> Outline:
 def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the section that shows which settings matter.
 
-    Its charts have two groups of trials: finished trials and stopped trials.
+    The section's charts have two groups of trials: finished trials and stopped trials.
     """
     outcome = [{"summary": name, "log": False} for name in ("kimg", "state", "value")]
     return _section(
