@@ -228,7 +228,8 @@ def _comparison(
 ) -> Callable[..., Neighbours]:
     """Load a feature network, and return a function that finds the nearest training pictures.
 
-    `by` is features or lpips. If `embedded` is True, lpips uses the network inside the package.
+    If `by` is "features", the network is `eval.extractor` of `config`. If `by` is "lpips", it is
+    LPIPS on VGG-16, or the network inside the package if `embedded` is True.
     """
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent import perceptual_neighbours as perceptual
@@ -283,8 +284,8 @@ def load_generator(
 ) -> tuple[nn.Module, RunConfig]:
     """Load a generator and the configuration of its training.
 
-    Until the command ends, use as many CPU threads as the training. Raise UserError if the
-    generator does not support `truncation`.
+    The number of CPU threads is set as in the training, until the command ends. Raise UserError if
+    the generator does not support `truncation`.
     """
     from fastgan_ray.latent.load import load_model
     from fastgan_ray.latent.sample import require_truncation

@@ -30,10 +30,10 @@ def print_plan(
 ) -> None:
     """Print the plan of a search or an ablation (--dry-run).
 
-    `configs` are examples of the trials' configurations. `facts` is a function that returns the
-    plan. The argument of `facts` is the speed of this machine's CPU, or None if the trials run on
-    the Ray cluster at `address`. Raise UserError if this machine cannot run the trials, or if the
-    data or the initial weights cannot be used.
+    `configs` are examples of the trials' configurations. `address` is the address of a Ray cluster,
+    or None for this machine. `facts` is a function that returns the plan. Its argument is the speed
+    of this machine's CPU, or None if the trials do not run on this CPU. Raise UserError if this
+    machine cannot run the trials, or if the data or the initial weights cannot be used.
     """
     from fastgan_ray.train.initial_weights import describe_starts
     from fastgan_ray.tune.preflight import check_this_machine

@@ -30,7 +30,7 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
 
 
 def parse_training_seeds(text: str) -> list[int]:
-    """Return the list of seeds in `text`, which must be different and below 2^31.
+    """Return the list of seeds in `text`. The seeds must be different and below 2^31.
 
     Raise UserError if `text` is not valid.
     """

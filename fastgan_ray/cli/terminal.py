@@ -52,9 +52,10 @@ def print_table(
 
 
 def _least_width(rows: Sequence[Sequence[str]]) -> int:
-    """Return the width of a table without its first column, in characters, if no word is split.
+    """Return the width in characters that a table needs without its first column.
 
-    Words of more than MOST_LETTERS characters, such as the URLs of licences, may be split.
+    Words of at most MOST_LETTERS characters are not split. Longer words, such as the URLs of
+    licences, may be split.
     """
     columns = list(zip(*rows, strict=True))[1:]
     words = [[len(word) for cell in column for word in cell.split()] for column in columns]

@@ -10,10 +10,9 @@ from fastgan_ray.search.file.spec import DEFAULT
 
 
 def label(trial_id: str, default: str | None) -> str:
-    """Return a trial's id, with a note if it is equal to `default`.
+    """Return a trial's id, with a note if the trial used the published default.
 
-    `default` is the id of the trial that used the published default; None if there is no such
-    trial.
+    `default` is the id of the trial that used the published default, or None.
     """
     return f"{trial_id} ({DEFAULT})" if trial_id == default else trial_id
 
@@ -72,7 +71,7 @@ def difference(mean: float | None, low: float | None, high: float | None, unit: 
 def number(value: float | None) -> str:
     """Return a number as text with one decimal; "-" for None.
 
-    A number between -1 and 1 has three significant digits instead.
+    For a number between -1 and 1, the text has three significant digits.
     """
     if value is None:
         return "-"
@@ -90,9 +89,10 @@ def parameter_count(parameters: int) -> str:
 
 
 def best_moment(best: Mapping[str, Any], metric: str) -> str:
-    """Return sentences about the best training's best and last checkpoint: kimg and metric values.
+    """Return sentences about the best and the last checkpoint of the best training.
 
-    `best` is the entry "best" of summary.json. Return "" if the training keeps no best checkpoint.
+    `best` is the entry "best" of summary.json, and `metric` is the name of the metric. Return "" if
+    the training keeps no best checkpoint.
     """
     if best.get("best_kimg") is None:
         return ""

@@ -39,7 +39,7 @@ class Extractor:
 
     @property
     def resize(self) -> str:
-        """Describe in one word how pictures are resized, e.g. "bicubic-antialiased-299"."""
+        """Return a text that says how pictures are resized, e.g. "bicubic-antialiased-299"."""
         first = "" if self.picture_px is None else f"{self.picture_px}-then-"
         return f"bicubic-antialiased-{first}{self.size}"
 

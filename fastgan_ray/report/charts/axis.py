@@ -54,8 +54,8 @@ def fit(
 ) -> Axis:
     """Return an axis that contains all values, with a margin. All values must be finite.
 
-    The axis is drawn from the coordinate `start` to the coordinate `end`. If `zero` is True, its
-    lowest value is 0. `log` chooses a logarithmic (True) or a linear (False) axis. If `log` is
+    The axis is drawn from the coordinate `start` to the coordinate `end`. If `zero` is True, the
+    axis starts at the value 0. `log` chooses a logarithmic (True) or a linear (False) axis. With
     None, the axis is logarithmic if all values are above 0 and the highest value is at least 8
     times the lowest.
     """
@@ -99,8 +99,8 @@ def all_numbers(values: Sequence[object]) -> bool:
 def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
     """Return ticks {"at" (the coordinate), "text"} for `values`.
 
-    If there are at most FEW different values, each value has a tick. Otherwise, the ticks are at
-    round numbers. A value has no tick if its text would overlap with the text of the tick before.
+    If there are more than FEW different values, the ticks are at round numbers. Otherwise, the
+    ticks are at the values. A value whose text would overlap with the previous text has no tick.
     """
     distinct = sorted(set(values))
     if len(distinct) > FEW:

@@ -41,11 +41,11 @@ def trial_curves_chart(run: Run, metric: str) -> Chart | None:
 def arm_curves_chart(
     curves: Mapping[str, Sequence[Point]], colours: Mapping[str, str], metric: str
 ) -> Chart | None:
-    """Return a chart of one data set: the mean, lowest and highest value over seeds of each arm.
+    """Return a chart of `metric` on one data set, with a line and a band for each arm.
 
-    `curves` maps each arm to its points from `arm_curves`. `colours` maps each arm to its colour.
-    The label of a line is the arm's position in `colours`, from 1. Return None if there are no
-    points.
+    The line is the mean over seeds. The band is from the lowest to the highest value. `curves` maps
+    each arm to its points from `arm_curves`. `colours` maps each arm to its colour. The label of a
+    line is the arm's position in `colours`, from 1. Return None if there are no points.
     """
     points = [point for curve in curves.values() for point in curve]
     if not points:

@@ -20,7 +20,8 @@ UNSET = "not set"
 def parallel_coordinates_chart(run: Run) -> Chart | None:
     """Return the chart of all trials that have a metric value.
 
-    It has an axis for each parameter that differs between these trials, and one for the metric.
+    The chart has an axis for each parameter that differs between these trials, and an axis for the
+    metric.
     Return None if no parameter differs.
     """
     trials = [trial for trial in ranked(run) if trial["value"] is not None]
@@ -55,10 +56,10 @@ def parallel_coordinates_chart(run: Run) -> Chart | None:
 
 
 def _axis(column: Sequence[Any]) -> dict[str, Any]:
-    """Return {"ticks", "ys"} of an axis for `column`, which has a value for each trial.
+    """Return {"ticks", "ys"} of an axis for `column`, which has an entry for each trial.
 
-    "ys" has a coordinate for each trial. The axis is numeric if all values that are set are
-    numbers; otherwise it has categories.
+    An entry is a value or UNSET. "ys" has the y coordinate of each trial. The axis is numeric if
+    all values are numbers. Otherwise, it has categories.
     """
     values = [value for value in column if value != UNSET]
     if not values or not all_numbers(values):

@@ -36,7 +36,7 @@ def slices(run: Run) -> list[dict[str, Any]]:
 
 
 def note(trials: Sequence[Trial], without: int) -> str:
-    """Return a text: how many trials a slice chart shows, and whether these allow a conclusion.
+    """Return a text: how many trials a slice chart shows, and whether they are too few.
 
     `trials` are the trials in the chart. `without` is the number of trials that have no value of
     the parameter.
@@ -90,7 +90,7 @@ def _number_column(name: str, values: Sequence[float]) -> Column:
 
 
 def _category_column(name: str, values: Sequence[object]) -> Column:
-    """Give each category a part of the axis, and put its trials side by side in this part.
+    """Give each category a part of the x axis, and put the trials side by side in their part.
 
     Return the x coordinate of each trial, the ticks and the axis label. The texts of the ticks
     alternate between two lines, so that they do not overlap.

@@ -136,10 +136,10 @@ def _by_data(
     values: Mapping[tuple[str, int], float | None],
     comparisons: Mapping[str, Comparison],
 ) -> list[dict[str, Any]]:
-    """Return an entry for each data set: mean and standard deviation over seeds, and comparison.
+    """Return an entry of an arm for each data set: {"data", "seeds", "mean", "sd", "comparison"}.
 
-    The comparison is None for the baseline, for a data set without finished trainings, and if there
-    is only one data set.
+    "seeds" is the number of values in the mean. "comparison" compares the arm with the baseline. It
+    is None for the baseline, for a data set without finished trainings, and for a single data set.
     """
     parts = []
     for data in map(data_name, spec.data):
@@ -163,9 +163,8 @@ def _flat(
     """Return a comparison as one flat mapping, with a note if the difference is doubtful.
 
     A difference is doubtful if evaluation noise alone can cause it. `error` is the standard error
-    of one evaluation, in the unit of the difference; `unit` is the name of this unit. `seeds` is
-    the number of trainings in each value that is compared: the number of seeds if a value is the
-    mean on a data set, else 1.
+    of one evaluation, in the unit of the difference; `unit` is the name of this unit. If the
+    compared values are means over seeds, `seeds` is the number of seeds. Otherwise, `seeds` is 1.
     """
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
@@ -184,8 +183,8 @@ def _flat(
 def _evaluation_error(trials: Sequence[Trial], name: str, in_percent: bool = False) -> float | None:
     """Return the standard error of one evaluation: the root mean square over finished trials.
 
-    `name` is the key of the error in the rows. If `in_percent`, each error is converted to percent
-    of the trial's value. Return None if no trial has the error.
+    `name` is the key of the error in a trial's last row. If `in_percent` is True, each error is
+    converted to percent of the trial's value. Return None if no trial has the error.
     """
     errors = []
     for trial in _finished(trials):
@@ -212,9 +211,10 @@ def _costs(trials: Sequence[Trial], images_per_step: int) -> dict[str, Any]:
 
 
 def _other_metrics(trials: Sequence[Trial], metric: str) -> dict[str, dict[str, Any]]:
-    """Return {"seeds", "mean", "sd"} of every metric except `metric`, over the finished trials.
+    """Return {name: {"seeds", "mean", "sd"}} for every metric except `metric`.
 
-    The value of a trial is the value of its last evaluation. "seeds" is the number of values.
+    "mean" and "sd" are over the last evaluations of the finished trials. "seeds" is the number of
+    these values.
     """
     finished = _finished(trials)
     names = dict.fromkeys(key for trial in finished for key in trial["rows"][-1])
@@ -256,9 +256,9 @@ def _without_shared_data(trial: Trial) -> Trial:
 
 
 def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
-    """Return {data set: protocol}, and a warning for each trial that was measured differently.
+    """Return {data set: protocol of its first trial}, and warnings.
 
-    The protocol of a data set is the protocol of its first trial.
+    There is a warning for each trial whose protocol differs from the protocol of its data set.
     """
     protocols: dict[str, dict[str, Any]] = {}
     warnings = []

@@ -28,12 +28,18 @@ LAST_VALUES = ("memorised", "params_g", "gflop_g", "images_per_second")
 def compare(paths: Sequence[Path]) -> list[Entry]:
     """Return an entry for each search, training, trial and arm at `paths`, best first.
 
-    An entry is {"name", "what", "metric", "value", "error", "error_of" (the source of the error:
-    the evaluation or the seeds), "trial", "state", "default" (the value of a search's published
-    default), "default_error", "memorised", "params_g", "gflop_g", "images_per_second", "kimg",
-    "hours", "trials" (their number), "votes" (the result of `votes_of`), "protocol"}. Unknown
-    values are None. Raise UserError if two entries were measured differently, or if nothing at a
-    path has a value.
+    An entry is a dict:
+    - "name", "what": the name, and "search", "training", "trial" or "arm".
+    - "metric", "goal", "protocol": the metric, and how it was measured.
+    - "value", "error", "error_of": the metric's value, its error, and the source of the error (the
+      evaluation or the seeds).
+    - "trial", "state": the trial that has the value (None for an arm), and the state as text.
+    - "default", "default_error": the metric of the published default, only in a search.
+    - "memorised", "params_g", "gflop_g", "images_per_second": as in the rows of a trial.
+    - "kimg", "hours", "trials": the cost of all trials, and their number.
+    - "votes": the result of `votes_of`.
+    Unknown values are None. Raise UserError if two entries were measured differently, or if nothing
+    at a path has a value.
     """
     entries = [entry for path in paths for entry in _entries(path)]
     protocols = {e["name"]: {"metric": e["metric"], **e["protocol"]} for e in entries}
@@ -118,7 +124,10 @@ def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
 
 
 def _entry(run: Run, name: str, trials: Sequence[Trial], data: str) -> Entry:
-    """Return the fields that all entries have, with the newest values in the rows of `trials`."""
+    """Return the fields that all types of entries have.
+
+    `name` is the name of the entry. `trials` are its trials, and `data` is their data set.
+    """
     last = {key: value for trial in trials for row in trial["rows"] for key, value in row.items()}
     return {
         "name": name,

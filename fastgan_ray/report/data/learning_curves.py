@@ -11,11 +11,11 @@ Point = dict[str, Any]
 
 
 def curve_metric(trials: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Return the name of the metric to plot: the name in cheap evaluations, or else `metric`.
+    """Return the name of the metric to plot: `metric`, or its name in cheap evaluations.
 
-    Cheap evaluations, with fewer pictures (`eval.early_fakes`), report the metric under another
+    Cheap evaluations use fewer pictures (`eval.early_fakes`) and report the metric under another
     name. Values of cheap and full evaluations cannot be compared. So if any row has this other
-    name, curves use only cheap evaluations.
+    name, curves show only cheap evaluations.
     """
     early = early_name(metric)
     return early if any(early in row for trial in trials for row in trial["rows"]) else metric

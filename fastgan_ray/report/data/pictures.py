@@ -43,11 +43,18 @@ Facts = dict[str, Any]
 def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, Source | None]:
     """Return the facts of a set of pictures, and a source of the pictures that were compared.
 
-    The facts are JSON values: "path" (as in `config`: a path or the name of a set), "pictures"
-    (their number), "files" (rows of `inventory`), "remarks" and "unreadable". If at least 2
-    pictures are usable, there are also "kinds", "modes", "profiles" (counts by name),
-    "transparent", "sizes", "resolution", "aspect", "copies" and "compared" (see `_compare`).
-    Otherwise, the source is None. Raise UserError if the path cannot be used at all.
+    The facts are a dict of JSON values:
+    - "path": a path or the name of a set, as in `config`.
+    - "pictures": the number of pictures.
+    - "files": the rows of `inventory`.
+    - "remarks", "unreadable": texts about problems, and the files that cannot be read.
+    If fewer than 2 pictures are usable, the source is None. Otherwise, there are more facts:
+    - "kinds", "modes", "profiles": {name: number of pictures}.
+    - "transparent": the number of pictures with transparent parts.
+    - "sizes", "compared": the results of `_sizes` and `_compare`.
+    - "resolution", "aspect": the suitable "value", and the "share" of pictures that it suits.
+    - "copies": lists of names of equal pictures.
+    Raise UserError if the path cannot be used at all.
     """
     found = survey(config, track)
     facts: Facts = {
@@ -116,9 +123,10 @@ def _compare(source: Source, config: DataConfig, track: Track) -> Facts:
 
 
 def _sizes(found: Survey) -> Facts:
-    """Return the smallest and the largest picture, the median shorter side, and counts by size.
+    """Return {"smallest", "median", "largest", "ranges"}: facts about the sizes of the pictures.
 
-    The size of a picture is its shorter side.
+    The size of a picture is its shorter side. The first three values are texts. "ranges" has the
+    number of pictures in each range of sizes.
     """
     pictures = sorted(found.pictures, key=_short_side)
     sides = [_short_side(picture) for picture in pictures]

@@ -134,7 +134,7 @@ def run_folder(path: Path) -> Path:
 def protocol_of(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
     """Return the protocol of `trials`, i.e. how their metric was measured on the data set `data`.
 
-    Read it from a checkpoint of `trials`, or from the run if no checkpoint has a protocol.
+    The protocol is read from a checkpoint. If no checkpoint has a protocol, it is read from `run`.
     """
     for trial in trials:
         for path in Path(trial["folder"]).glob("checkpoint-*/metadata.json"):
@@ -144,9 +144,9 @@ def protocol_of(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
 
 
 def shared_note(run: Run) -> str:
-    """Return a note if the metric shares training data with D's features, else "".
+    """Return a note if two feature networks have the same training data, else "".
 
-    The run is a search or a training.
+    The two networks are the metric's network and D's network. `run` is a search or a training.
     """
     protocol = run["protocols"].get("", {})
     return shared_data_note(protocol.get("shared_data", ""))
@@ -155,8 +155,8 @@ def shared_note(run: Run) -> str:
 def searched_metric(path: Path) -> str | None:
     """Return the metric of the search or ablation to which `path` belongs.
 
-    `path` is the folder of the run, of a trial or of a checkpoint. Return None if it belongs to no
-    search or ablation with results.
+    `path` is the folder of the run, of a trial or of a checkpoint. Return None if `path` belongs to
+    another kind of run, or if no trial has ended.
     """
     path = path.resolve()
     accounts = (
@@ -181,9 +181,9 @@ def training_data(run: Run) -> DataConfig:
 
 
 def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
-    """Return {"name", "goal"} of the metric in the file of a search or an ablation.
+    """Return {"name", "goal"} of the metric, from the file of a search or an ablation.
 
-    It is used for a run without results.
+    This function is for a run in which no trial has ended.
     """
     metric = _read_file(kind, folder).metric
     return {"name": metric.name, "goal": metric.goal}
@@ -198,7 +198,7 @@ def _read_file(kind: str, folder: Path) -> SearchSpec | AblationSpec:
 
 
 def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
-    """Return all trials of a run: those in `records`, and those that have started since then.
+    """Return all trials of a run: the trials in `records`, and trials that are not yet there.
 
     `records` are the trials in summary.json or ablation.json.
     """
@@ -211,9 +211,9 @@ def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> 
 
 
 def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
-    """Return a trial with the data of its record and of its rows, i.e. its evaluations.
+    """Return a trial with the data of its `record` and of its rows, i.e. its evaluations.
 
-    While the trial runs, the rows are newer than the record.
+    While the trial runs, the rows are newer than `record`.
     """
     rows = read_rows(folder)
     cell = {key: record[key] for key in ("arm", "data", "seed") if key in record}

@@ -37,13 +37,13 @@ Match = tuple[int, int]  # the numbers of the left and the right generator
 
 
 class Pair(NamedTuple):
-    """A pair on the page: two generators, and the pictures of each that are shown.
+    """A pair on the page: two generators, and which of their pictures are shown.
 
     `left` and `right` are the numbers of the generators. One of them may be the number of the
-    control, i.e. of the training pictures. `cells` has the key in "grids" (see `vote_generators`)
-    of the grid that each side shows; "" for the control. `tiles` has the indices of the pictures in
-    this grid; they are the same for both sides. The control shows training pictures, chosen at
-    random with `tiles` as the seed; their number is `len(tiles)`.
+    control, i.e. of the training pictures. Each side shows pictures from one grid of its generator.
+    `cells` has, for each side, the key of this grid in "grids" (see `vote_generators`); "" for the
+    control. `tiles` has the indices of the pictures in the grid, which are equal for both sides.
+    For the control, `len(tiles)` training pictures are chosen at random with the seed `tiles`.
     """
 
     left: int
@@ -72,8 +72,8 @@ def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed:
 def _deal(matches: Sequence[Match], count: int, rng: np.random.Generator) -> list[Match]:
     """Return `count` pairs of numbers of generators: `matches`, repeated as often as necessary.
 
-    Each repetition is in a new random order. Each pair has its left and right sides swapped
-    compared with the repetition before.
+    Each repetition has a new random order. From one repetition to the next, the left and right
+    sides of every pair are swapped.
     """
     turned = rng.integers(0, 2, len(matches)).astype(bool)
     dealt: list[Match] = []

@@ -32,7 +32,7 @@ Sheet = dict[str, Any]
 class Voter(TypedDict):
     """The votes of one voter, from one sheet (a file of votes).
 
-    `votes` is their number, and `equal` is the number of undecided votes.
+    `votes` is the number of votes, and `equal` is the number of undecided votes.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Voter(TypedDict):
 class Result(TypedDict):
     """The sum of all votes on one page; `page` is the page's id.
 
-    `own` has the numbers of the generators that belong to the run.
+    `own` has the numbers of the generators that belong to the run whose folder was read.
     """
 
     page: str
@@ -87,7 +87,8 @@ def results_of_runs(folders: Iterable[Path]) -> list[Result]:
 def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
     """Copy each file of votes into every run folder in `folders` that has the page of the votes.
 
-    Raise UserError if a file is not a file of votes, or if no folder has its page.
+    An earlier copy is kept if it has more votes. Raise UserError if a file is not a file of votes,
+    or if no folder has the file's page.
     """
     for file in files:
         sheet = _read_sheet(file)
@@ -148,8 +149,9 @@ def votes_of(
 ) -> list[dict[str, Any]]:
     """Return the votes for a trial, or for an arm on the data set `data`, one entry per page.
 
-    An entry is {"page", "won", "of", "strength", "low", "high"}: the page's id, the number of votes
-    won and of all votes, and the strength with the ends of its interval.
+    An entry is {"page", "won", "of", "strength", "low", "high"}. "page" is the page's id. "of" is
+    the number of votes on pairs with this trial or arm, and "won" is the number of votes for it.
+    "strength" is the strength in the votes, with the interval from "low" to "high".
     """
     wanted = (trial, None, None) if trial else (None, arm, data)
     return [

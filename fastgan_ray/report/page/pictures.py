@@ -17,8 +17,8 @@ FORMAT = "WEBP"
 def embedded(path: Path | None, side: int = GRID_SIDE) -> dict[str, Any] | None:
     """Return {"uri", "width", "height"} of the picture at `path`, scaled down to at most `side` px.
 
-    Return None if `path` is None or the file is damaged. A file can be damaged because the process
-    that wrote it was killed.
+    Return None if `path` is None, or if the file is missing or damaged. A file can be damaged
+    because the process that wrote it was killed.
     """
     if path is None:
         return None

@@ -91,8 +91,8 @@ def _ablation_verdict(account: Mapping[str, Any]) -> str:
 def _search_warnings(run: Run) -> list[str]:
     """Return sentences about problems of a search's trials.
 
-    The first sentence is the best trial's warning. The others say how many trials have a warning,
-    how many failed, and how many have not ended.
+    If the best trial has a warning, it is the first sentence. The other sentences say how many
+    trials have a warning, how many failed, and how many have not ended.
     """
     best, trials = best_trial(run), run["trials"]
     sentences = []
@@ -118,9 +118,10 @@ def _search_warnings(run: Run) -> list[str]:
 
 
 def galleries(run: Run) -> dict[str, Any]:
-    """Return {"grids", "same"}: grids of samples of the best trials, or of one trial for each arm.
+    """Return {"grids", "same"}: grids of samples, and whether all grids show the same latents.
 
-    "same" is True if all latents have the same size, because then all grids show the same latents.
+    The grids are of the best trials, or of one trial for each arm of an ablation. "same" is True if
+    all latents have the same size, because then all grids show the same latents.
     """
     most = COLOURS if run["kind"] == "search" else 2 * COLOURS
     colours = trial_colours(run)
@@ -162,7 +163,7 @@ def _first_of_each_arm(run: Run) -> list[Trial]:
 
 
 def nearest(run: Run) -> dict[str, Any] | None:
-    """Return the picture of the best trial's samples that are most similar to training pictures.
+    """Return a picture: the best trial's samples that are most similar to training pictures.
 
     The result is {"uri", "width", "height", "id", "memorised"}. Return None if the run has no such
     picture.
@@ -256,7 +257,10 @@ def votes(run: Run) -> list[dict[str, Any]]:
 
 
 def ablation(run: Run) -> dict[str, Any] | None:
-    """Return the tables, intervals and learning curves of an ablation; None for other runs."""
+    """Return the tables, intervals and learning curves of an ablation.
+
+    Return None for other runs, and if no trial has ended.
+    """
     account = run["account"]
     if run["kind"] != "ablation" or account is None:
         return None

@@ -87,7 +87,7 @@ def _tiles(path: Path) -> tuple[Image.Image, ...]:
 def _training_pictures(
     pair: Pair, source: Source, data: DataConfig, size: tuple[int, int]
 ) -> list[Image.Image]:
-    """Choose training pictures at random, as many as `pair.tiles`, and fit them to `size`.
+    """Choose `len(pair.tiles)` training pictures at random, and fit them to `size`.
 
     `size` is (width, height) in pixels.
     """

@@ -98,11 +98,10 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def other_moment(summary: dict[str, Any]) -> str:
-    """Return the kind of checkpoints that the main table shows in addition: "best" or "last".
+    """Return the kind of checkpoints that the arms are not compared by: "best" or "last".
 
-    An ablation compares arms by their best or by their last checkpoints, as `summary["compare"]`
-    says. The main table also shows the other kind. Return "" if no arm has a metric value for the
-    other kind.
+    `summary["compare"]` is the kind of checkpoints by which the arms are compared. The main table
+    also shows the other kind. Return "" if no arm has a metric value for the other kind.
     """
     known = any(part["seeds"] for arm in summary["arms"] for part in arm["other_moment"])
     return {"last": "best", "best": "last"}[summary["compare"]] if known else ""
@@ -187,7 +186,7 @@ def explanation(summary: dict[str, Any]) -> str:
 
 
 def in_percent(summary: dict[str, Any]) -> bool:
-    """Return whether differences are in percent; this is so if there are several data sets."""
+    """Return whether differences are in percent, as in an ablation with several data sets."""
     return bool(summary.get("differences") == "percent")
 
 

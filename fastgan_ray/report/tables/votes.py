@@ -40,14 +40,14 @@ def votes_table(result: Result) -> Table:
 
 
 def interval_text(row: Mapping[str, Any]) -> str:
-    """Return a generator's strength in the votes and its interval: "+0.81 [+0.10, +1.52]"."""
+    """Return the strength in the votes and the interval of the strength: "+0.81 [+0.10, +1.52]"."""
     return f"{row['strength']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
 
 
 def sentences(result: Result) -> list[str]:
     """Return sentences about the voters, the preferred generator, each metric, and the control.
 
-    For each metric, a sentence says whether it agrees with the votes.
+    For each metric, a sentence says whether the metric agrees with the votes.
     """
     voters = result["voters"]
     total, equal = (sum(voter[key] for voter in voters) for key in ("votes", "equal"))
