@@ -151,8 +151,8 @@ def why_not_ranked(first: str, second: str) -> str:
 def mixed_kinds(extractor: str) -> str:
     """Return an error message if the metric cannot rank projected against other discriminators.
 
-    This is so if the metric's feature network, `extractor`, shares training data with a feature
-    network of projected discriminators. Otherwise, return "".
+    The metric cannot rank them if its feature network, `extractor`, shares training data with a
+    feature network of projected discriminators. Otherwise, return "".
     """
     data = "" if extractor == "none" else FEATURE_NETWORKS[extractor].data
     if data not in {FEATURE_NETWORKS[name].data for name in D_FEATURES}:

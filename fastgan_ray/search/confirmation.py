@@ -96,8 +96,9 @@ def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
 def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
     """Return the `top` best trials, the best first, which a confirmation trains again.
 
-    Trials with the configuration of the published default or of a better trial are left out, so the
-    result may be shorter. If no trial has finished, the trials that were stopped early are used.
+    A trial is left out if its configuration, apart from the seed, equals the published default or
+    the configuration of a better trial. So the result may have fewer than `top` trials. If no trial
+    has finished, the trials that were stopped early are used.
     """
     configs = [without_seed(spec, default_point(spec, summary))]
     candidates: list[Trial] = []

@@ -35,12 +35,13 @@ def compare_on_sets(
 ) -> tuple[dict[str, Comparison], dict[str, dict[str, Comparison]]]:
     """Compare every arm with the baseline, over all data sets and on each data set.
 
-    Return {arm: comparison over all data sets} and {arm: {data set: comparison on it}}, without the
-    baseline. `values` maps each arm to {(data set, seed): value}, as in `statistics.compare`. All
-    data sets in `values` are used. All differences (mean, low, high) are changes in percent of the
-    baseline. If all values are positive, the changes are computed from mean log ratios. Otherwise
-    (a kernel distance can be 0 or negative), the changes are mean differences divided by the
-    baseline's mean absolute value on the data set.
+    Return two mappings: {arm: comparison over all data sets}, and {arm: {data set: comparison on
+    this data set}}. The baseline is not a key of these mappings.
+
+    `values` maps each arm to {(data set, seed): value}, as in `statistics.compare`. All differences
+    (mean, low, high) are changes in percent of the baseline. If all values are positive, the
+    changes are computed from mean log ratios. Otherwise (a kernel distance can be 0 or negative),
+    the changes are mean differences divided by the baseline's mean absolute value on the data set.
 
     The comparisons on one data set pair trainings with the same seed. Their p-values are corrected
     for the number of arms. In the comparisons over data sets, `difference.pairs` is the number of

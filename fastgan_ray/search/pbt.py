@@ -74,7 +74,7 @@ class PopulationBasedTraining:
     def possible_donors(self, rung: int) -> list[int]:
         """Return the trials that other trials may copy at a rung, the best trial first.
 
-        The result also has trials that become donors only if more trials pass the rung.
+        Some of these trials can be copied only after more trials have passed the rung.
         """
         values = self._values_at.get(rung, {})
         return sorted(values, key=lambda trial: (values[trial], trial))[: self._max_donors]
@@ -82,8 +82,8 @@ class PopulationBasedTraining:
     def perturb(self, point: dict[str, Any], trial: int, kimg: float) -> dict[str, Any]:
         """Return a donor's `point` with new values of the settings that may change in training.
 
-        The result is a point of the search space. It depends only on the seed, on `trial`, and on
-        the rung at `kimg`.
+        Each new value is a possible value of its parameter. The random changes depend only on the
+        seed, on `trial`, and on the rung at `kimg`.
         """
         rng = self._rng(trial, self.rung(kimg), "explore")
         return {

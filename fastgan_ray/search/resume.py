@@ -78,7 +78,10 @@ def _shown(settings: Mapping[str, Any], key: str) -> str:
 
 
 def _search_settings(spec: SearchSpec) -> dict[str, Any]:
-    """Return {key in the file: value} of the settings that must not change."""
+    """Return everything in `spec` that must not change before a search is resumed.
+
+    The result maps keys of the file, such as "method", and dotted names of settings to values.
+    """
     metrics = [metric.model_dump(exclude_none=True) for metric in (spec.metric, *spec.costs)]
     searched = {parameter.name: _described(parameter) for parameter in spec.space}
     base = base_settings(spec)
@@ -96,9 +99,10 @@ def _search_settings(spec: SearchSpec) -> dict[str, Any]:
 
 
 def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
-    """Return {key: value} of the settings that must not change.
+    """Return everything in `spec` that must not change before an ablation is resumed.
 
-    The value of a setting that differs between arms is a mapping {arm: value}.
+    The result maps keys of the file, such as "metric", and dotted names of settings to values. If
+    the arms have different values of a setting, the result has {arm: value} for this setting.
     """
     arms = {arm: flatten(arm_config(spec, arm).model_dump()) for arm in spec.arms}
     settings: dict[str, Any] = {
@@ -115,7 +119,11 @@ def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
 
 
 def _described(parameter: Parameter) -> dict[str, Any]:
-    """Return {key in the file: value} of a parameter's fields that differ from their defaults."""
+    """Return the fields of `parameter` that do not have their default values.
+
+    The result maps the key of each field in the file, such as "min", to the field's value. The
+    field `name` is left out.
+    """
     return {
         _KEYS.get(field.name, field.name): value
         for field in dataclasses.fields(parameter)
@@ -128,7 +136,7 @@ def _is_fixed(name: str) -> bool:
 
 
 def _other_paths(before: str | None, now: str | None) -> list[str]:
-    """Return a list with one text if the two values of `data.path` are different folders.
+    """Return a list with one text if `before` and `now`, values of `data.path`, are not one folder.
 
     Otherwise, return [].
     """

@@ -181,7 +181,7 @@ def sample(space: SearchSpace, rng: random.Random) -> dict[str, Any]:
 
 
 def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
-    """Return point number `index` of a scrambled Sobol sequence; the first point is number 1.
+    """Return point number `index`, counted from 0, of a scrambled Sobol sequence.
 
     The points are random but evenly distributed over the space. Each parameter has its own
     coordinate of the sequence; the coordinates of inactive parameters are ignored. Optuna's

@@ -67,8 +67,9 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
 def paired_difference(differences: Sequence[float], confidence: float = 0.95) -> Difference:
     """Apply Student's paired t-test to the differences of all pairs, in any order.
 
-    If all differences are equal, the interval has width 0. In this case, p is 1 if the differences
-    are 0, else 0. Raise ValueError unless all differences are finite and 0 < confidence < 1.
+    With fewer than two differences, the interval and p are None. If all differences are equal, the
+    interval has width 0. In this case, p is 1 if the differences are 0, else 0. Raise ValueError
+    unless all differences are finite and 0 < confidence < 1.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1 (got {confidence})")
@@ -110,11 +111,14 @@ def compare(
     Two trainings with the same key are a pair. The value is None if the training ended without a
     value (for example, because it diverged). A key is missing if its training has not run.
 
-    An arm is better or worse if its p-value, corrected for the number of arms, is below 1 -
-    confidence. An arm without a p-value counts as p = 1, because a failed arm must not make the
-    test of the other arms easier. If the better one of arm and baseline failed in a pair in which
-    the other did not fail, there is no verdict: it may look better only because its failures are
-    left out.
+    The verdict is "better" or "worse" if the p-value is below 1 - confidence. The p-values are
+    corrected for the number of arms. An arm without a p-value is counted with p = 1, because a
+    failed arm must not make the test of the other arms easier.
+
+    Failures are left out of the mean, so an arm or the baseline may look better because of its
+    failures. There is no verdict if the arm looks better, but only the arm failed in some pairs.
+    There is also no verdict if the baseline looks better, but only the baseline failed in some
+    pairs.
 
     Raise ValueError if the baseline is missing.
     """

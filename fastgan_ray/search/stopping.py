@@ -49,7 +49,7 @@ class HyperbandRule:
     """The Hyperband rule. At each rung, it compares the trials of a bracket and ends the bad ones.
 
     A report between two rungs counts for the last rung that the trial has passed. The first trial
-    at a rung continues.
+    at a rung continues, because there is no other trial to compare it with.
     """
 
     def __init__(self, settings: Hyperband, total_kimg: float) -> None:

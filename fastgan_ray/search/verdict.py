@@ -25,8 +25,10 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
     """Return the entry "confirmation" of a search's summary.json.
 
     `account` is the content of the confirmation's ablation.json. In the result, "searched" is the
-    name of the arm with the search's best trial, and "winner" is the name of the arm with the best
-    mean. An arm with more failed trainings cannot be the winner.
+    name of the arm with the search's best trial. "winner" is the name of the best arm: the arm with
+    the fewest failed trainings, and among several such arms, the arm with the best mean. Only arms
+    that the metric can rank with "searched" can win (see `shared_data`). "winner" is None while
+    trainings are unfinished.
     """
     trials = {arm_name(trial["trial_id"]): trial for trial in summary["trials"]}
     trial_of = {**trials, DEFAULT: default_trial(summary)}
@@ -56,8 +58,8 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
 def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
     """Return the verdict as a text: is the search's best trial confirmed, and which arm is best?
 
-    `confirmation` is the result of `outcome`, without its "sentence". `sign` is 1 if lower values
-    of `metric` are better, else -1.
+    `confirmation` is the result of `outcome`, but without the key "sentence". `sign` is 1 if lower
+    values of `metric` are better, else -1.
     """
     if count := confirmation["unfinished"]:
         is_left = "is left" if count == 1 else "are left"
@@ -116,7 +118,11 @@ def _verdict(
 
 
 def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -> dict[str, Any]:
-    """Return the numbers of an arm, which trained `search_trial` of the search again."""
+    """Return the results of an arm of the confirmation, for the entry in summary.json.
+
+    `arm` is the arm's entry in `account`. The arm trains `search_trial` again. `search_trial` is
+    None if the arm is the published default and the search did not train the default.
+    """
     trials = [trial for trial in account["trials"] if trial["arm"] == arm["name"]]
     values = [trial["value"] if trial["state"] == "finished" else None for trial in trials]
     measured = [value for value in values if value is not None]

@@ -36,9 +36,8 @@ class Vote(NamedTuple):
 class Strengths(NamedTuple):
     """The strengths (n,) of n items, and the covariance (n, n) of their errors.
 
-    If the strengths of two items differ by d, the probability that a voter prefers the stronger
-    item is
-    1 / (1 + exp(-d)).
+    If the strengths of two items differ by d, a voter prefers the stronger item with the
+    probability 1 / (1 + exp(-d)).
     """
 
     values: Array
@@ -70,7 +69,7 @@ class Share(NamedTuple):
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Return the confidence interval of the share `won` / `of` (Clopper and Pearson 1934).
 
-        Without votes, it is from 0 to 1.
+        Without votes, the interval is from 0 to 1.
         """
         tail, missing = (1 - confidence) / 2, self.of - self.won
         low = float(betaincinv(self.won, missing + 1, tail)) if self.won else 0.0
@@ -119,7 +118,10 @@ def fit(table: Array, centre: Sequence[int], prior: float = PRIOR) -> Strengths:
 
 
 def _derivatives(values: Array, table: Array, count: Array, prior: float) -> tuple[Array, Array]:
-    """Return the gradient (n,) of the log posterior, and minus its second derivatives (n, n)."""
+    """Return the gradient (n,) and the negative Hessian (n, n) of the log posterior at `values`.
+
+    `count` has the number of votes on each pair of items; the other arguments are as in `fit`.
+    """
     p = expit(values[:, None] - values[None, :])
     against_average = expit(values)
     gradient = (table - count * p).sum(axis=1) + prior * (0.5 - against_average)
@@ -130,7 +132,7 @@ def _derivatives(values: Array, table: Array, count: Array, prior: float) -> tup
 
 
 def share_for(votes: Sequence[Vote], item: int) -> Share:
-    """Return the share of votes for `item` among the decided votes on `item` and another item."""
+    """Return the share of votes for `item` among all decided votes that compare `item`."""
     decided = [vote for vote in votes if item in vote[:2] and vote.score != 0.5]
     return Share(sum(vote.score == (vote.first == item) for vote in decided), len(decided))
 

@@ -22,8 +22,8 @@ class Prior:
     """A trial of another search, from which a new search can learn.
 
     `point` has those parameter values of the trial that are possible in the new search. `rank` is
-    the position of the trial, 0 for the first (see `load_priors`). The metric's value is not used,
-    because values on other pictures cannot be compared.
+    the position of the trial in the result of `load_priors`, from 0. There is no field for the
+    metric's value, because values on different pictures cannot be compared.
     """
 
     point: dict[str, Any]

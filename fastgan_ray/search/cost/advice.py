@@ -10,7 +10,7 @@ from fastgan_ray.metrics.self_distance import known_self_distance
 
 
 def advice(source: Source, config: RunConfig, resolution: int) -> list[str]:
-    """Return a sentence about the resolution, and a sentence about differences in the metric.
+    """Return two sentences: about the resolution, and about differences in the metric's value.
 
     `resolution` is the largest resolution that the search uses. The second sentence says which
     differences can be due to chance. It has numbers only if `fastgan-ray data` has already measured

@@ -24,7 +24,7 @@ def data_facts(
     needs_data: bool,
     limits: Set[float | None] = frozenset(),
 ) -> dict[str, Any]:
-    """Return the facts of the data set of `config` (for an ablation, of one of its data sets).
+    """Return the facts of the data set of `config`.
 
     The facts are {"path", "pictures", "note", "error", "remarks", "advice"}. "pictures" is the
     number of pictures, or None if it is unknown; in this case, "note" has the reason. "error" is
@@ -63,9 +63,10 @@ def data_facts(
 
 
 def _missing_data(path: str | None, needs_data: bool) -> str:
-    """Return a text that says how to provide the missing pictures of a data set.
+    """Return a text that says how to provide the pictures of a data set, if they are missing.
 
-    The result is "" if the pictures exist, or if `needs_data` is True and their path is wrong.
+    Otherwise, return "". If `needs_data` is True, also return "" for a missing folder or archive,
+    because opening the data set then reports an error.
     """
     if path is None:
         return "not set: add --data FOLDER when you start the run"

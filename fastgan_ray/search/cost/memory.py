@@ -175,7 +175,7 @@ def _judged(model: ModelConfig, gradient_checkpointing: bool) -> float:
 
     `model.judged_sides` has the sides of the maps whose high frequencies D judges. The high
     frequencies of a map pass through all later blocks of D except the next one, and then through
-    the head, which stores three maps of its own width.
+    the head. The head stores three maps, each with the head's number of channels.
     """
     channels = discriminator_channels(model)
     per_down = 1 if gradient_checkpointing else MAPS_PER_DOWN

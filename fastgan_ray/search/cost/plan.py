@@ -56,7 +56,7 @@ def search_facts(
     `track` shows the progress of reading the pictures. `timing` has the measured speeds of the
     search's configurations on this machine. `cpu` has the speed of this machine's CPU if the
     trainings run on it. `needs_data` says whether the pictures must exist. "kimg_expected" and
-    "kimg_at_most" are without the confirmation; the hours and minutes are with the confirmation.
+    "kimg_at_most" do not include the confirmation; the hours and minutes include it.
     """
     confirmation, config, metric = plan_confirmation(spec), base_config(spec), spec.metric
     first, samples = run_config(spec, first_trial_point(spec)), sample_configs(spec)
@@ -220,8 +220,8 @@ def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str
     """Return {"measured": {...}}: the time that `timing` predicts for all trainings.
 
     The value of "measured" has the fields of `timing` and "minutes", the time of all trainings
-    together. It is None without a timing. `kimg` is the sum over all trainings, which have the
-    configuration `config`.
+    together. The value is None if `timing` is None. `kimg` is the sum over all trainings, which
+    have the configuration `config`.
     """
     if timing is None:
         return {"measured": None}

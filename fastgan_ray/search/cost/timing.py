@@ -43,7 +43,7 @@ class CpuSpeed:
     def gflops(self, gflop_per_image: float) -> float:
         """Return the CPU's GFLOP per second for a network with `gflop_per_image`.
 
-        The speed is interpolated between the networks in `speeds`.
+        The speed is interpolated between the first and the last network in `speeds`.
         """
         sizes = [math.log(size) for size, _ in self.speeds]
         (low, high), (slow, fast) = (sizes[0], sizes[-1]), (self.speeds[0][1], self.speeds[-1][1])
@@ -75,7 +75,7 @@ def evaluated_pictures(config: RunConfig) -> int:
     With `train.keep_best`, the best checkpoint is measured again at the end. If cheap evaluations
     (`eval.early_fakes`) choose the best checkpoint, the last checkpoint gets a cheap evaluation,
     too. In this case, the best checkpoint is not measured again if it is also the last checkpoint.
-    This is known before the training only if there is a single evaluation.
+    It surely is the last checkpoint only if the training has a single evaluation.
     """
     total, every, full = config.train.total_kimg, config.eval.every_kimg, config.eval.num_fakes
     early_evaluations = math.ceil(total / every - 1e-9) - 1

@@ -1,1 +1,1 @@
-"""A Gaussian process that predicts values at the end of trainings from a search's evaluations."""
+"""A Gaussian process that predicts how trainings end, from the evaluations of a search."""

@@ -6,8 +6,8 @@ Suppose that the search stops and chooses the point with the best expected value
 gradient of the action is the average improvement of this best expected value (Frazier et al. 2009).
 
 Expected improvement ignores three facts that the knowledge gradient uses. Evaluations have noise.
-An early value is only weakly related to the value at the end. A second training of the best point
-can improve the choice.
+An early value determines the value at the end only partly. A second training of the best point can
+improve the choice.
 """
 
 from __future__ import annotations

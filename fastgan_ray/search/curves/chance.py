@@ -67,7 +67,7 @@ def forecast(
 
 
 def correlation(hyper: Hyperparameters, share: float) -> float:
-    """Return the correlation, over trials, between an early evaluation and one at the end.
+    """Return the correlation, over trials, between an early evaluation and the one at the end.
 
     The early evaluation is after the fraction `share` of a training (0 < share <= 1).
     """

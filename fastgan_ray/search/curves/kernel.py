@@ -74,7 +74,7 @@ def squared_distances(first: Sequence[Array], second: Sequence[Array]) -> Array:
 
 
 class PointKernel(NamedTuple):
-    """`value` is the covariance of the effects of points; its gradient needs the other fields."""
+    """The covariance of the effects of points (`value`), and the terms that its gradient needs."""
 
     value: Array  # (points, points)
     parts: Array  # z_p, (parameters, points, points)

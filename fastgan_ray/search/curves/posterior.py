@@ -90,7 +90,7 @@ class Posterior:
 
     @cached_property
     def mean(self) -> float:
-        """The mean of the rows' values, which is subtracted from all values."""
+        """The mean of the rows' values; the process describes differences from this mean."""
         return float(self.rows.value.mean())
 
     @cached_property

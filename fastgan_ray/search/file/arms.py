@@ -87,9 +87,9 @@ def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
 
 
 def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
-    """Read the baseline: either the name of an arm, or settings.
+    """Read the baseline: either the name of an arm, or settings of an additional arm.
 
-    Raise an error if the arm that it names is the only arm.
+    Raise an error if the baseline is the name of the only arm.
     """
     context = context_of(info)
     names = context.arms

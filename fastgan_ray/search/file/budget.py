@@ -81,9 +81,10 @@ def _read_confirm(value: object) -> Confirm | Literal["off"]:
 
 
 def check_budget(budget: Budget, info: ValidationInfo) -> Budget:
-    """Return `budget`; raise an error if it is too small for one trial and the confirmation.
+    """Return `budget`; raise an error if it has no limit or if its limit of kimg is too low.
 
-    The confirmation counts only if the file has the key `confirm`.
+    The kimg must be enough for the longest possible trial. If the file has the key `confirm`, they
+    must be enough for the confirmation, too.
     """
     if not budget:
         raise broken(

@@ -29,7 +29,7 @@ class _Rule(FileSection):
         raise NotImplementedError
 
     def origin(self) -> tuple[str, str]:
-        """Return the key that sets `first_kimg`, and its value as a text for a message."""
+        """Return (key, text): the key that sets `first_kimg`, and the value of `first_kimg`."""
         return self.first_key, f"{self.first_kimg:g}"
 
 
@@ -143,7 +143,7 @@ class Hyperband(_RuleWithTolerance):
         return self.max_iter / self.eta**self.s
 
     def origin(self) -> tuple[str, str]:
-        """Return the key that sets `first_kimg`, and its value as a text for a message."""
+        """Return (key, text): the key that sets `first_kimg`, and the value of `first_kimg`."""
         if self.min_iter is not None:
             return super().origin()
         formula = f"max_iter / eta^s = {self.max_iter:g} / {self.eta:g}^{self.s}"

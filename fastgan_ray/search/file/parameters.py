@@ -96,9 +96,10 @@ def may_be_searched(name: str) -> bool:
 def _check_kinds(space: SearchSpace, settings: Mapping[str, Any]) -> None:
     """Raise an error if the metric cannot rank trials whose discriminators differ.
 
-    This is the case if only some trials have a projected discriminator, and its feature network
-    shares training data with the metric's network. `settings` (flat dotted keys) has the settings
-    of `base` with the overrides applied.
+    The metric cannot rank them if two conditions hold. Only some trials have a projected
+    discriminator. The metric's network shares training data with the feature network of this
+    discriminator. `settings` (flat dotted keys) has the settings of `base` with the overrides
+    applied.
     """
     name = "model.discriminator"
     parameter = next((parameter for parameter in space if parameter.name == name), None)
@@ -167,8 +168,9 @@ def _conditions(
 ) -> tuple[Condition, ...]:
     """Convert the conditions `when` of the parameter `name` to pairs (parent, values).
 
-    A parent is a parameter on which `name` depends. Raise an error unless each parent comes before
-    `name` in the file and can have each of its values.
+    `when` maps each parent, a parameter on which `name` depends, to a value or a list of values.
+    `earlier` has the parameters before `name` in the file, and `names` has all names in the file.
+    Raise an error if a parent is not in `earlier` or cannot have one of its values in `when`.
     """
     conditions = []
     for parent, wanted in when.items():

@@ -64,9 +64,9 @@ def changeable(space: SearchSpace) -> list[str]:
 def check_population(population: Population | None, info: ValidationInfo) -> Population | None:
     """Check `population` against the other keys of the file, and fill in a missing list `change`.
 
-    Without `change`, all searched numbers that may change during the training are in the list.
-    Raise an error if `every` is not less than the length of a trial, or if `change` has other
-    parameters.
+    Without `change`, the list gets all searched numbers that may change during the training (see
+    `changeable`). Raise an error if there are no such numbers, or if `change` lists any other
+    parameter. Also raise an error if `every` is not less than the length of a trial.
     """
     if population is None:
         return None

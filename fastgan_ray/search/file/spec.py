@@ -83,9 +83,10 @@ def start_point(spec: SearchSpec) -> dict[str, Any]:
 
 
 def substitutes(spec: SearchSpec) -> dict[str, tuple[Any, Any]]:
-    """Return the parameters whose default is not in the search space.
+    """Return the parameters that have another number than their default in `start_point`.
 
-    The result is {name of the parameter: (its default, its value in `start_point`)}.
+    The result maps the name of each of these parameters to (default, number in `start_point`).
+    Parameters with a single possible value are left out.
     """
     defaults, start = base_settings(spec), start_point(spec)
     return {
@@ -106,7 +107,8 @@ def first_trial_point(spec: SearchSpec) -> dict[str, Any]:
     """Return a possible point of the search's first trial.
 
     Each parameter has its default. If the default is not in the search space, the parameter has the
-    number nearest to the default, or a random value if it has no numbers.
+    possible number that is nearest to the default. If there is no such number, it has a random
+    value.
     """
     start, rng = start_point(spec), random.Random(spec.seed)
     return assign(spec.space, lambda p: start[p.name] if p.name in start else p.sample(rng))
