@@ -76,8 +76,8 @@ def check(
 def _speeds(configs: Sequence[RunConfig], timed: bool) -> tuple[Timing | None, CpuSpeed | None]:
     """Return a pair: the measured times of training steps, and the speed of this CPU.
 
-    If `timed` is True, the speed is None. Otherwise, the times are None, and the speed is also None
-    if trainings would not run on this CPU.
+    If `timed` is True, the pair is (times, None). If not, it is (None, speed). The speed is None if
+    trainings would not run on this CPU.
     """
     from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 

@@ -16,7 +16,7 @@ def clean(
         bool, typer.Option("--dry-run", help="List the files to remove and their sizes, and exit.")
     ] = False,
 ) -> None:
-    """Free disk space: remove files of a run that neither its results nor --resume need."""
+    """Remove files that a run's results and --resume do not need, to free disk space."""
     from fastgan_ray.tune.storage.cleaning import clean as clean_run
 
     removed = clean_run(run, dry_run)

@@ -131,7 +131,7 @@ def invert(
     ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Find, for each given picture, the latent whose generated picture is most similar to it."""
+    """For each given picture, find the latent that generates the most similar picture."""
     from fastgan_ray.latent.invert import invert_pictures, save_inversions
     from fastgan_ray.latent.pictures import read_pictures
     from fastgan_ray.train.perceptual import load_distance

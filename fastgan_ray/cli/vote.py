@@ -32,7 +32,7 @@ def vote(
             min=1,
             max=20,
             help="Number of best trials to show from each search. If this number is above 1, the "
-            "published default is added.",
+            "page also shows the published default.",
             show_default="4 for a single search, else 1",
         ),
     ] = None,

@@ -20,7 +20,7 @@ STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)  # distances between ticks, times a power of 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from the value `low` at the coordinate `start` to the value `high` at `end`.
+    """An axis: the value `low` is at the coordinate `start`, and the value `high` is at `end`.
 
     `end` may be smaller than `start`. If `log` is True, the axis is logarithmic.
     """
@@ -77,7 +77,7 @@ def linear_ticks(low: float, high: float, count: int) -> list[float]:
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first < count:
             return [round(index * step, 12) for index in range(first, last + 1)]
-    raise AssertionError("the coarsest step must give few enough ticks")
+    raise AssertionError("even the coarsest step gives too many ticks")
 
 
 def log_ticks(low: float, high: float) -> list[float]:

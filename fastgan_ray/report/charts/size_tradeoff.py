@@ -77,7 +77,7 @@ def _pareto_front(
 
 
 def _crowded(marks: Sequence[Mark]) -> list[list[Mark]]:
-    """Divide the marks with a label into groups; only labels within a group may overlap."""
+    """Group the marks that have a label; labels of different groups cannot overlap."""
     groups: list[list[Mark]] = []
     labelled = (mark for mark in marks if mark["label"])
     for mark in sorted(labelled, key=lambda mark: float(mark["x"])):

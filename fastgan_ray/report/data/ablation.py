@@ -136,10 +136,10 @@ def _by_data(
     values: Mapping[tuple[str, int], float | None],
     comparisons: Mapping[str, Comparison],
 ) -> list[dict[str, Any]]:
-    """Return an entry of an arm for each data set: {"data", "seeds", "mean", "sd", "comparison"}.
+    """Return the results of an arm: {"data", "seeds", "mean", "sd", "comparison"} per data set.
 
     "seeds" is the number of values in the mean. "comparison" compares the arm with the baseline. It
-    is None for the baseline, for a data set without finished trainings, and for a single data set.
+    is None if the data set is not in `comparisons`.
     """
     parts = []
     for data in map(data_name, spec.data):
@@ -173,9 +173,10 @@ def _flat(
         noise = ERRORS_APART * error * math.sqrt(2 / (difference["pairs"] * seeds))
         if abs(difference["mean"]) < noise:
             fields["note"] = (
-                f"doubtful, because the measured difference of {abs(difference['mean']):.3g}{unit} "
-                f"is smaller than {noise:.2g}{unit}, which the evaluation error alone can cause in "
-                f"{difference['pairs'] * seeds} pairs; add seeds or raise eval.num_fakes"
+                "doubtful, because the evaluation error alone can cause a difference of "
+                f"{noise:.2g}{unit} (with {difference['pairs'] * seeds} pairs), and the measured "
+                f"difference is only {abs(difference['mean']):.3g}{unit}; add seeds or raise "
+                "eval.num_fakes"
             )
     return difference | fields
 

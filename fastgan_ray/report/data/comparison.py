@@ -18,9 +18,9 @@ Entry = dict[str, Any]
 
 MEND = (
     "Only results that were measured in the same way can be compared. An ablation with several "
-    "data sets has a result for each data set; name single trials instead (such as "
-    "RUN/trials/00003). You can also measure generators again, in the same way, with `fastgan-ray "
-    "evaluate`."
+    "data sets has a result for each data set. Instead of such an ablation, name its trials on one "
+    "data set, e.g. RUN/trials/00003. You can also measure generators again, in the same way, with "
+    "`fastgan-ray evaluate`."
 )
 LAST_VALUES = ("memorised", "params_g", "gflop_g", "images_per_second")
 
@@ -29,7 +29,8 @@ def compare(paths: Sequence[Path]) -> list[Entry]:
     """Return an entry for each search, training, trial and arm at `paths`, best first.
 
     An entry is a dict:
-    - "name", "what": the name, and "search", "training", "trial" or "arm".
+    - "name": the name of the entry.
+    - "what": "search", "training", "trial" or "arm".
     - "metric", "goal", "protocol": the metric, and how it was measured.
     - "value", "error", "error_of": the metric's value, its error, and the source of the error (the
       evaluation or the seeds).

@@ -52,7 +52,10 @@ def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, S
     - "kinds", "modes", "profiles": {name: number of pictures}.
     - "transparent": the number of pictures with transparent parts.
     - "sizes", "compared": the results of `_sizes` and `_compare`.
-    - "resolution", "aspect": the suitable "value", and the "share" of pictures that it suits.
+    - "resolution": {"value", "share", "needed"}. "value" is a suitable resolution, "share" is the
+      share of the pictures that are large enough for it, and "needed" is the share that should be.
+    - "aspect": {"value", "share"}. "value" is a suitable aspect ratio, and "share" is the share
+      of the pictures that have about this ratio.
     - "copies": lists of names of equal pictures.
     Raise UserError if the path cannot be used at all.
     """

@@ -63,8 +63,8 @@ def trial_colours(run: Run) -> dict[str, str]:
 def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
     """Return {arm: the CSS class of its colour}.
 
-    The baseline has "base", the colour of the text. The other arms have c1 to c6; with more than
-    six other arms, the classes repeat. `account` is the content of ablation.json.
+    The class of the baseline is "base", i.e. the colour of the text. The classes of the other arms
+    are c1 to c6, and then again from c1. `account` is the content of ablation.json.
     """
     if account is None:
         return {}

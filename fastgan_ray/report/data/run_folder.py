@@ -198,7 +198,7 @@ def _read_file(kind: str, folder: Path) -> SearchSpec | AblationSpec:
 
 
 def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
-    """Return all trials of a run: the trials in `records`, and trials that are not yet there.
+    """Return all trials of a run: the trials in `records`, and trials that have no record yet.
 
     `records` are the trials in summary.json or ablation.json.
     """

@@ -5,8 +5,9 @@ A generator is a dict:
 - "run", "folder": the name and the path of the run's folder.
 - "trial", "arm": the id of the trial or the name of the arm; the other value is None.
 - "data": the name of the data set in an ablation, else "".
-- "grids": {cell: path of a grid of samples}. For an arm, a cell is the seed of a training, as text;
-  two arms are compared at the same seed if possible. For a trial, the cell is "".
+- "grids": {cell: path of a grid of samples}. A trial has one grid, and its cell is "". An arm has a
+  grid for each seed, and the cell is the seed as text. Arms are compared at equal seeds if
+  possible.
 - "values", "minimize": {metric: value} and {metric: whether lower is better}.
 - "protocol": how the metrics were measured.
 """
@@ -124,8 +125,8 @@ def _arms(run: Run) -> list[Generator]:
 def _measured(run: Run, trials: Sequence[Trial], data: str) -> Generator:
     """Return the fields of a generator that trials and arms have in common.
 
-    "values" has the means over `trials` of the run's metric and of all kernel distances, from the
-    last row of each trial.
+    "values" has the mean of the run's metric, and the mean of each kernel distance. The means are
+    over the last rows of `trials`.
     """
     rows = [trial["rows"][-1] for trial in trials if trial["rows"]]
     metric, goal = run["metric"]["name"], run["metric"]["goal"]

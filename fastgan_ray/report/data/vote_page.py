@@ -41,9 +41,9 @@ class Pair(NamedTuple):
 
     `left` and `right` are the numbers of the generators. One of them may be the number of the
     control, i.e. of the training pictures. Each side shows pictures from one grid of its generator.
-    `cells` has, for each side, the key of this grid in "grids" (see `vote_generators`); "" for the
-    control. `tiles` has the indices of the pictures in the grid, which are equal for both sides.
-    For the control, `len(tiles)` training pictures are chosen at random with the seed `tiles`.
+    `cells` has the keys of the two grids in "grids" (see `vote_generators`); the key of the control
+    is "". Both sides show the pictures with the indices `tiles` in their grid. The control shows
+    `len(tiles)` training pictures, which are chosen at random with the seed `tiles`.
     """
 
     left: int
@@ -70,10 +70,10 @@ def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed:
 
 
 def _deal(matches: Sequence[Match], count: int, rng: np.random.Generator) -> list[Match]:
-    """Return `count` pairs of numbers of generators: `matches`, repeated as often as necessary.
+    """Return `count` matches. The given `matches` are repeated as often as necessary.
 
     Each repetition has a new random order. From one repetition to the next, the left and right
-    sides of every pair are swapped.
+    sides of every match are swapped.
     """
     turned = rng.integers(0, 2, len(matches)).astype(bool)
     dealt: list[Match] = []

@@ -85,10 +85,11 @@ def results_of_runs(folders: Iterable[Path]) -> list[Result]:
 
 
 def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
-    """Copy each file of votes into every run folder in `folders` that has the page of the votes.
+    """Copy each file of votes into every run folder in `folders` to which the file belongs.
 
-    An earlier copy is kept if it has more votes. Raise UserError if a file is not a file of votes,
-    or if no folder has the file's page.
+    A file belongs to each run that has a generator on the file's page. An earlier copy is kept if
+    it has more votes. Raise UserError if a file is not a file of votes, or if it belongs to none of
+    the folders.
     """
     for file in files:
         sheet = _read_sheet(file)
@@ -202,7 +203,7 @@ def _agreements(key: Key, votes: Sequence[Vote]) -> dict[str, Share]:
 
 
 def _sheets(folder: Path, key: Key) -> list[Sheet]:
-    """Return the contents of all files of votes (sheets) in `folder` on the page of `key`.
+    """Return the sheets (files of votes) in `folder` that belong to the page of `key`.
 
     If several files have the same sheet id, only the file with the most votes counts.
     """

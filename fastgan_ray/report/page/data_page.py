@@ -108,7 +108,7 @@ def overview(facts: Facts) -> list[tuple[str, str]]:
 
 
 def metric_sentences(facts: Facts) -> list[str]:
-    """Return sentences about the differences in a metric that can be chance with few pictures."""
+    """Return sentences that say how large a difference in a metric can be by chance."""
     if "compared" not in facts:
         return []
     halves = facts["compared"]["halves"]

@@ -98,10 +98,10 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def other_moment(summary: dict[str, Any]) -> str:
-    """Return the kind of checkpoints that the arms are not compared by: "best" or "last".
+    """Return the other kind of checkpoints that the main table shows: "best" or "last".
 
-    `summary["compare"]` is the kind of checkpoints by which the arms are compared. The main table
-    also shows the other kind. Return "" if no arm has a metric value for the other kind.
+    The arms are compared by checkpoints of the kind `summary["compare"]`. Return "" if no arm has a
+    metric value for the other kind.
     """
     known = any(part["seeds"] for arm in summary["arms"] for part in arm["other_moment"])
     return {"last": "best", "best": "last"}[summary["compare"]] if known else ""
