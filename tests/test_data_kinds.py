@@ -435,7 +435,7 @@ def test_an_incomplete_resolution_of_an_lmdb_is_not_used(stated, tmp_path):
     source = opened(path)
     assert source.names == tuple(f"32-{index:05}" for index in range(8))
     (note,) = source.notes
-    assert "of the 8 pictures at 32 px, it has only 2 at 64 px" in note
+    assert "it has 8 pictures at 32 px, but only 2 at 64 px" in note
     assert accounted(source) == {*sized(32, 8), *sized(64, 2), *stated}
 
 

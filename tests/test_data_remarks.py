@@ -181,7 +181,7 @@ def test_what_was_not_read_is_counted_first(tmp_path):
         "1 file cannot be read and is left out: d.jpg",
     ]
     (sentence,) = said(write_lmdb(tmp_path / "lmdb", {**sized(32, 4), **sized(64, 2)}))
-    assert "the LMDB is incomplete: of the 4 pictures at 32 px, it has only 2 at 64 px" in sentence
+    assert "the LMDB is incomplete: it has 4 pictures at 32 px, but only 2 at 64 px" in sentence
 
 
 # --- who says it -------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 A symptom is a number that is computed from a picture. Each augmentation operation has some
 symptoms: it makes these numbers larger, or makes them vary more between pictures. An operation has
-probably leaked if its symptoms differ between generated and real pictures about as much as between
-augmented real pictures and real pictures. Pictures are (B, C, H, W) in [-1, 1] (grey, RGB, or RGB
-and alpha), downscaled to at most 64 px. Symptoms of colour ignore alpha.
+probably leaked if generated pictures differ from real pictures in its symptoms, about as much as
+augmented real pictures do. Pictures are (B, C, H, W) in [-1, 1] (grey, RGB, or RGB and alpha),
+downscaled to at most 64 px. Symptoms of colour ignore alpha.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
     """Measure the symptoms of all operations of the policy in pictures (B, C, H, W).
 
     `real` and `fake` are results of `shrink`. If a schedule changes a setting, `config` must have
-    its strongest value so far. `p` is the current probability of the adaptive operations. If a
-    controller changes p and p is above 0, `config.ada_max_p` is used instead. If a schedule changes
-    `ada_p`, p is raised to at least `config.ada_p`. The same arguments always give the same result.
-    Raises ValueError for fewer than 2 real or 2 generated pictures.
+    its strongest value so far. `p` is the current probability of the adaptive operations. But p may
+    have been larger before. So p is raised to `config.ada_max_p` if a controller changes p and p is
+    above 0, and to `config.ada_p` if a schedule changes `ada_p`. The same arguments always give the
+    same result. Raises ValueError for fewer than 2 real or 2 generated pictures.
     """
     if len(real) < 2 or len(fake) < 2:
         raise ValueError(

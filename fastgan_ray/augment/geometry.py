@@ -94,12 +94,13 @@ def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
 def change_some(
     images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor], per_picture: Tensor
 ) -> Tensor:
-    """Replace the pictures with True in `chosen` (B,) by the result of `change`.
+    """Replace only some pictures by the results of `change`.
 
-    `per_picture` has a row of parameters for each picture. `change` takes pictures and their rows
-    of `per_picture`, and returns the changed pictures. On the CPU, `change` gets only the chosen
-    pictures. On other devices, it gets all pictures, and its results for pictures that are not
-    chosen are discarded, because selecting pictures would wait for the device.
+    `chosen` (bool, (B,)) says which pictures to replace. `per_picture` has a row of parameters for
+    each picture. `change` takes pictures and their rows of `per_picture`, and returns the changed
+    pictures. On the CPU, `change` gets only the chosen pictures. On other devices, it gets all
+    pictures, and its results for pictures that are not chosen are discarded, because selecting
+    pictures would wait for the device.
     """
     if images.device.type != "cpu":
         return torch.where(chosen[:, None, None, None], change(images, per_picture), images)

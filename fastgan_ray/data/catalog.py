@@ -72,8 +72,8 @@ def resolve(path: str) -> Path:
     """Return the path of the pictures: `path` itself, or the archive of the set named `path`.
 
     If `path` exists, it is returned, even if a named set has the same name. The archive of a named
-    set is downloaded when the set is first used. Raises UserError if `path` does not exist and is
-    not a name. Also raises UserError if the archive cannot be downloaded or has changed; the
+    set is downloaded when the set is first used. Raises UserError if `path` does not exist and no
+    set has this name. Also raises UserError if the archive cannot be downloaded or has changed; the
     message says what to do.
     """
     if (existing := _existing_path(path)) is not None:

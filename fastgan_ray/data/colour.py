@@ -64,8 +64,9 @@ def profile_name(profile: bytes | None) -> str:
 def _transform(profile: bytes, mode: str) -> Transform | None:
     """Return a function that converts pictures of `mode` from an ICC profile to sRGB.
 
-    `mode` is RGB, L or CMYK. Return None if the profile must be ignored: it is damaged, it is for
-    another mode, or (RGB and L) it changes every colour by at most _SAME of 255 levels.
+    `mode` is RGB, L or CMYK. Return None if the profile must be ignored, because it is damaged
+    or for another mode. Also return None if a profile for RGB or L changes every colour by at most
+    _SAME of 255 levels.
     """
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))

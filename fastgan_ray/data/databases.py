@@ -139,7 +139,7 @@ def _largest_complete(
     ]
     larger = [f"{counts[size]} at {size} px" for size in sorted(counts) if size > chosen]
     note = (
-        f"the LMDB is incomplete: of the {needed} pictures at {chosen} px, it has only "
+        f"the LMDB is incomplete: it has {counts[chosen]} pictures at {chosen} px, but only "
         f"{' and '.join(larger)}. The pictures at {chosen} px are used; to use larger pictures, "
         "create the LMDB again"
         if larger

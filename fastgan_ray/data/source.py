@@ -84,9 +84,9 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
     """Open the pictures at `config.path` and check every picture.
 
     `config.path` is a path that `open_container` can open, or a name in the catalog. Each picture
-    is decoded once; then the cache has its properties. If `config.limit` is set, `seed` decides
-    which pictures are chosen. Raises UserError if fewer than 2 pictures are usable. With
-    `on_bad_image: error`, also raises UserError if a picture cannot be read or has no box in
+    is decoded only once, because its properties are stored in the cache. If `config.limit` is set,
+    `seed` decides which pictures are chosen. Raises UserError if fewer than 2 pictures are usable.
+    With `on_bad_image: error`, also raises UserError if a picture cannot be read or has no box in
     `config.boxes`; the message lists these pictures.
     """
     found = survey(config, track)
@@ -142,7 +142,7 @@ def with_pictures(source: Source, pictures: Sequence[Picture]) -> Source:
 def _require_enough(
     path: Path, checks: Sequence[Check], usable: int, bad: Sequence[str], refuse_bad: bool
 ) -> None:
-    """Raise UserError if `usable` is below 2; if `refuse_bad`, also if `bad` is not empty.
+    """Raise UserError if `usable` is below 2, or if `refuse_bad` is True and `bad` is not empty.
 
     `usable` is the number of usable pictures. `bad` has a text "name: reason" for each picture that
     cannot be read. `checks` are the results for all files.

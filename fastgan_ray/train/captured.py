@@ -196,9 +196,8 @@ class StepRunner:
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
         """Call `run` COMPARED_STEPS times; return the losses and norms of each call.
 
-        Each call of `run` computes one step. The draws are the same in all calls. But the random
-        number generators on the device get new seeds before each call: the seeds of the current
-        step, of the next step, and so on.
+        Each call of `run` computes one step with the same draws. Before call i (from 0), the random
+        number generators on the device are seeded for the step `state.step` + i.
         """
         state, seed = self._state, self._config.train.seed
         results = []

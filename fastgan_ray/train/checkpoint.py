@@ -93,7 +93,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
 
 
 def interrupted(folder: Path) -> Path | None:
-    """Return the checkpoint left in a run's `folder` by a stop between two evaluations, or None."""
+    """If the run in `folder` stopped between two evaluations, return its checkpoint, else None."""
     checkpoint = folder / INTERRUPTED
     return checkpoint if (checkpoint / "metadata.json").is_file() else None
 

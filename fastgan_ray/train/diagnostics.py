@@ -70,7 +70,7 @@ def diagnose(
 
     The metrics leak/... say how much generated and real pictures differ in each symptom of an
     augmentation. If there are warnings, "warning" has their text. If p can change in the training,
-    "augment/p" is p.
+    it is included as "augment/p".
 
     `real` (N, C, H, W) and the batches in `samples` are downscaled pictures. `p` is the probability
     of the adaptive operations. `values` are the evaluation's metrics.

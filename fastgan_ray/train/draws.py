@@ -102,7 +102,7 @@ def draw_step(state: TrainState, config: RunConfig) -> Draws:
 def ema_share(config: RunConfig, step: int) -> float:
     """Return the fraction by which the weight average moves towards G in `step`, counted from 1.
 
-    `config` must be the result of `config_at` for this step. (`config_at` counts steps from 0.)
+    `config` must be a result of `config_at` for `step` - 1, because `config_at` counts from 0.
     """
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:

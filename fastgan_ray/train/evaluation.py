@@ -132,9 +132,9 @@ def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -
     best/. best/kimg is the position of the checkpoint. best/selected is the value by which the
     checkpoint was chosen. This value is too good, because it is the best of many noisy values.
 
-    Cheap evaluations and full evaluations use different latents. So if cheap evaluations chose the
-    checkpoint, the latents of full evaluations are used. Then, if the best checkpoint is also the
-    run's last one, it is not measured again: `last` is its full evaluation.
+    Cheap evaluations and full evaluations use different latents. So a checkpoint that cheap
+    evaluations chose is measured in a full evaluation. If it is also the run's last checkpoint,
+    `last` is this full evaluation, and nothing is measured again.
     """
     checkpoints = best.best_checkpoints(folder)
     if run.config.train.keep_best == 0 or not checkpoints:
@@ -216,8 +216,8 @@ def _reconstruction(state: TrainState, run: Run, path: Path, last: bool) -> dict
     The result contains, by name, mean distances (`run.distance`) between pictures and their
     reconstructions. `reconstruction` uses D's decoders; `decoded` is the path of a grid of their
     outputs. `d_reconstruction` uses a new decoder, trained on the features of the frozen D.
-    `d_reconstruction_untrained` is the same for a D with random weights. The values with
-    `d_reconstruction` in their names need `eval.probe_steps` > 0 and `last`, the last evaluation.
+    `d_reconstruction_untrained` is the same for a D with random weights. These
+    two values are measured only if `eval.probe_steps` > 0 and `last` (the last evaluation) is True.
     """
     config = run.config
     values = draw_decoded(state, run.images, run.distance, config, path, run.device)

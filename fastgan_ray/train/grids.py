@@ -39,8 +39,8 @@ def draw_samples(
     """Draw samples of fixed latents; measure their change since the last evaluation.
 
     In the result, "grid" is the path of the grid. "drift" is the mean squared change of the small
-    pictures; the first evaluation has no "drift". The pixels are in [-1, 1], and were rounded to 8
-    bits. (Saxena et al. 2023 measure the progress of a training in this way.)
+    pictures, with pixels in [-1, 1] that were rounded to 8 bits. The first evaluation has no
+    "drift". (Saxena et al. 2023 measure the progress of a training in this way.)
     """
     fixed = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
     with torch.inference_mode():

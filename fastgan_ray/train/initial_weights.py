@@ -52,7 +52,7 @@ class Source(NamedTuple):
 
 
 class Share(NamedTuple):
-    """How much of a network was copied: numbers of tensors and parameters, copied and in total."""
+    """How many tensors and parameters of a network were copied, and how many it has."""
 
     tensors: int
     all_tensors: int
@@ -116,8 +116,9 @@ def check_start(config: RunConfig) -> dict[str, Any] | None:
 def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
     """Return the configurations whose initial weights (`train.init_from`) must be checked.
 
-    Configurations without initial weights are left out. One check is enough for configurations with
-    the same networks and the same settings of initial weights, so only the last one is returned.
+    Configurations without initial weights are left out. If several configurations have the same
+    networks and the same settings of initial weights, one check is enough for them. So only the
+    last of them is returned.
     """
 
     def key(config: RunConfig) -> str:
@@ -161,9 +162,8 @@ def initialise(
     fits. If `train.init_partial` is false, also raises UserError if any tensor does not fit. The
     message names the first tensors that do not fit.
 
-    The generator must not have been trained with the metric's feature network or a related one,
-    because the metric's values would be too good. In this case, raises UserError (see
-    `spoilt_by_earlier`).
+    Also raises UserError if the source's generator was trained with the metric's feature network or
+    a related one. The metric's values would be too good (see `spoilt_by_earlier`).
     """
     train = config.train
     d_features = source.d_features if "generator" in source.networks else ()
@@ -258,9 +258,9 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
 
 
 def _with_spectral_names(tensors: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
-    """Rename weights so that layers with spectral normalisation get those of layers without it.
+    """Rename weights so that they can be copied to layers with spectral normalisation.
 
-    PyTorch stores the weight of a layer with spectral normalisation under another name. `tensors`
+    PyTorch stores the weight of such a layer under another name. `tensors`
     are the source's tensors, and `expected` the network's tensors. A weight is renamed only if the
     network's layer has spectral normalisation and the source's layer does not.
     """

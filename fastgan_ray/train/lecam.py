@@ -40,8 +40,8 @@ def update(state: LecamState, means: Tensor, decay: float) -> LecamState:
     """Return LeCam's state after a turn of D; `state` is the state before this turn.
 
     `means` (2,) are D's mean logits of the real and of the generated pictures of the batch. The
-    three sums in `state` are multiplied by `decay`, where 0 <= `decay` < 1. Then 1 - `decay` times
-    `means` is added to `real` and `fake`, and 1 - `decay` to `weight`.
+    three sums in `state` are multiplied by `decay`, where 0 <= `decay` < 1. Then
+    (1 - `decay`) x `means` is added to `real` and `fake`, and 1 - `decay` is added to `weight`.
     """
     new = torch.cat([means.detach(), means.new_ones(1)])
     old = torch.stack([state.real, state.fake, state.weight])

@@ -2,7 +2,7 @@
 
 The device already sums the numbers (losses, logits, gradient norms) of all steps for the
 evaluations. A row of the log has the means since the last row, which are computed from the
-differences of these sums. So the log adds little work to a step: only `losses.judgements`. The CPU
+differences of these sums. In a step, the log only adds the work of `losses.judgements`. The CPU
 waits for the device once for each row.
 """
 

@@ -126,8 +126,8 @@ def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN
     """Return a function that computes the mean LPIPS distance, a few targets at a time.
 
     The function does not use the `forward` of the package lpips. It computes the gradient together
-    with the value, so nothing is stored until the backward pass. It computes the features of each
-    target only once, even if k groups of pictures are compared with the targets.
+    with the value, so it stores no feature maps for the backward pass. It computes the features of
+    each target only once, even if k groups of pictures are compared with the targets.
     """
     network = network.requires_grad_(False).eval()
     network = network.to(device, memory_format=torch.channels_last)

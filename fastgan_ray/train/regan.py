@@ -25,10 +25,11 @@ PRUNED_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def period_at(images: int, config: ReganConfig) -> int:
-    """Return the number of the period of the next step, after `images` images.
+    """Return the index of the period that contains the next step.
 
-    The number is -1 in the warm-up, and then 0, 1, ... Each period is a sparse or a dense phase.
-    Without Re-GAN (sparsity 0), the number is always -1.
+    `images` is the number of images shown so far. The index is -1 in the warm-up, and counts from 0
+    after it. Each period is a sparse or a dense phase. Without Re-GAN (sparsity 0), the index is
+    always -1.
     """
     if config.largest("sparsity") == 0 or images < config.warmup_kimg * 1000:
         return -1
@@ -190,10 +191,10 @@ def _is_transposed(layer: nn.Module) -> bool:
 
 
 def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
-    """Return, by the layer's name, how often each weight of a layer is used for one picture.
+    """Count how often each weight of a layer is used for one picture; return counts by layer name.
 
-    The number is the number of positions in the layer's output. For a transposed convolution, it is
-    the number of positions in the input. For a linear layer, it is 1.
+    A weight is used once for each position in the layer's output. In a transposed convolution, it
+    is used once for each position in the input. In a linear layer, it is used once.
     """
     uses: dict[str, int] = {}
     hooks = []

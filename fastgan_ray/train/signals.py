@@ -81,7 +81,7 @@ def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
 
 @contextlib.contextmanager
 def hangup_kept_from_children() -> Iterator[None]:
-    """Within this context, start processes that SIGHUP does not end.
+    """Let processes that are started within this context survive SIGHUP.
 
     When a terminal is closed, all processes that were started from it get SIGHUP. Child processes
     must not end by the signal, because this process stops them cleanly. So SIGHUP is blocked within

@@ -157,7 +157,7 @@ def discriminator_loss(
 
     The numbers are the terms of the loss without weights, mean logits, and the mean sign of the
     real logits. If the training has a log, they also include `losses.judgements`. If `is_due`, the
-    loss includes each of the penalties R1 and R2 whose weight (gamma) is not always 0.
+    loss includes R1 and R2. A penalty whose weight (gamma) is always 0 is left out.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
