@@ -22,7 +22,10 @@ class PeerFailedError(RuntimeError):
 
 
 class Group:
-    """A group with a single process, which has the whole batch; the base class of other groups."""
+    """A group with a single process, which has the whole batch.
+
+    This class is the base class of other groups.
+    """
 
     rank = 0
     size = 1

@@ -17,7 +17,7 @@ class UserError(Exception):
 
 
 class DivergedError(Exception):
-    """The error for a loss, a feature or a metric that is not finite; the message names it."""
+    """The error for a loss, a feature or a metric that is not finite; the message says which."""
 
 
 class InterruptedRunError(Exception):

@@ -16,8 +16,8 @@ CLOSED = (errno.EPIPE, errno.EIO)  # the reader of the pipe has ended, or the te
 def output_may_close() -> Iterator[None]:
     """Within this context, discard output if the reader of stdout or stderr has ended.
 
-    Otherwise, the next output would raise an exception. This could stop a search after hours, or
-    let a successful command end with an error.
+    Without this context, the next output would raise an exception. This could stop a search after
+    hours, or let a successful command end with an error.
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, ClosableStream(stream)) for stream in before)

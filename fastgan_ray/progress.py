@@ -1,4 +1,4 @@
-"""Show the progress of long loops with functions that yield the items (see `Track`)."""
+"""Show the progress of long loops. A `Track` yields a loop's items and may show the progress."""
 
 from __future__ import annotations
 

@@ -284,12 +284,12 @@ def test_the_protocol_has_the_mark_and_old_protocols_have_none(tmp_path):
     marked = protocol(RunConfig.model_validate(settings), stand_in(), source)
     assert "shared_data" not in plain and marked == plain | {"shared_data": "ImageNet"}
     assert protocol_differences(plain, marked) == [
-        "training data that the metric's feature network shares with the discriminator's features "
+        "training data shared by the feature networks of the metric and of the discriminator "
         "(DINOv2 and CLIP share none): none against ImageNet"
     ]
     other = settings | {"eval.extractor": "clip_vitb32"}
     assert "shared_data" not in protocol(RunConfig.model_validate(other), stand_in(), source)
-    with pytest.raises(UserError, match="b cannot be compared with a: training data that"):
+    with pytest.raises(UserError, match="b cannot be compared with a: training data shared"):
         require_same_protocol({"a": plain, "b": marked}, "")
 
 

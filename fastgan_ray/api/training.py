@@ -45,8 +45,8 @@ def run_training(
     """Train one generator; write its metrics, sample grids and checkpoints to the folder `out`.
 
     `config` is a run configuration: a YAML file, the `config` of a `Best`, or a mapping of
-    settings. If `config` is None, use the published FastGAN at 256 px or, with `resume`, the
-    configuration of the training in `out`. `data` and `settings` have the same meaning as in
+    settings. If `config` is None, a new training uses the published FastGAN at 256 px, and a
+    resumed training keeps its configuration. `data` and `settings` have the same meaning as in
     `run_search`. If `quiet` is True, nothing is printed. All other arguments have the names and
     meanings of the options of `fastgan-ray train`.
 

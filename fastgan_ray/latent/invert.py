@@ -47,9 +47,9 @@ def invert(
 
     Adam optimises the latent for `steps` steps, starting at `first_Z` (nz,). The weights of
     `generator`, which must be in eval mode, do not change. The loss is the perceptual distance plus
-    0.2 times the mean squared error. `distance` is a function of pictures and targets that returns
-    the perceptual distance. `label` names the work for `track`. Source: Liu et al. 2021, where the
-    method is called backtracking.
+    0.2 times the mean squared error. `distance(pictures, targets)` returns the perceptual distance.
+    `label` names the work for `track`. Source: Liu et al. 2021, where the method is called
+    backtracking.
     """
     device = next(generator.parameters()).device
     target_1CHW = target_CHW[None].to(device)

@@ -35,7 +35,7 @@ class Halves(NamedTuple):
 
     @property
     def has_direction(self) -> bool:
-        """True if mirror images clearly differ from the pictures (e.g. text, side light)."""
+        """True if mirror images clearly differ from the pictures, e.g. because of text."""
         return self.mirror_kd > _CLEARLY * max(self.mirror_kd_sd, self.kd_sd)
 
 

@@ -101,9 +101,9 @@ def memorisation(nearest: NearestTraining) -> dict[str, float]:
 
 
 def closest_pairs(nearest: NearestTraining, count: int = 16) -> list[Pair]:
-    """Return the pairs of a fake and its nearest training picture with the smallest distances.
+    """Pair each fake with its nearest training picture; return the closest pairs.
 
-    The result has at most `count` pairs, the nearest first.
+    The result has at most `count` pairs, the closest first.
     """
     distances = nearest.distances / float(nearest.reference.mean())
     order = np.argsort(distances, kind="stable")[:count]

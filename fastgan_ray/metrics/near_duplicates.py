@@ -68,9 +68,10 @@ def near_duplicates(
 
     `between` has the distances (n, n) of the pictures' features, from `distances` or
     `with_mirrored`. `sketches` (n, s) are small versions of the pictures, with values from 0 to
-    255. `mirrored` (n, s) are the sketches of the mirror images; None: sketches of mirror images
-    are not compared. A pair is listed if its features are much nearer than usual. A pair is also
-    listed if its sketches are nearly equal and its features are not much farther apart than usual.
+    255. `mirrored` (n, s) are the sketches of the mirror images. If `mirrored` is None, sketches of
+    mirror images are not compared. A pair is listed if its features are much nearer than usual. A
+    pair is also listed if its sketches are nearly equal and its features are not much farther apart
+    than usual.
     """
     unit = _unit(between)
     if unit == 0:  # most pictures are equal

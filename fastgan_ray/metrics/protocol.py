@@ -28,8 +28,8 @@ LABELS = {
     "num_fakes": "number of generated pictures",
     "eval_seed": "seed of the latents",
     "arithmetic": "arithmetic of sampling and features",
-    "shared_data": "training data that the metric's feature network shares with the "
-    "discriminator's features (DINOv2 and CLIP share none)",
+    "shared_data": "training data shared by the feature networks of the metric and of the "
+    "discriminator (DINOv2 and CLIP share none)",
 }
 # A protocol leaves out a key that has this value. So it can equal a protocol of an earlier version,
 # which did not have these keys.

@@ -68,7 +68,7 @@ class LayerFactory:
         return layer
 
     def d_norm(self, channels: int) -> nn.Module:
-        """Return a normalisation layer for D, of the kind given to the factory as `d_norm`."""
+        """Return a normalisation layer for D, of the kind that the factory's `d_norm` names."""
         if self.chain is not None:
             return Chain(channels, self.chain)
         return (
@@ -129,7 +129,7 @@ class NoiseInjection(nn.Module):
         self.register_buffer("fixed", fixed_11HW, persistent=False)
 
     def forward(self, x_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Add a noise map that `rng` draws for each sample; if `rng` is None, the fixed map."""
+        """Add a noise map drawn by `rng` for each sample (None: the fixed map for all samples)."""
         noise = self.fixed
         if rng is not None:
             shape = (self.group.size * x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
@@ -288,9 +288,9 @@ def widths(
     """Return {level: number of channels} for the levels in `multipliers` up to `resolution`.
 
     A level is a power of two. In G, a level is the side of a map in px. For D, see
-    `discriminator_channels`. If `channels` is a list, it has the results, lowest level first. If
-    `channels` is None, a level has `base` x `multipliers[level]` channels. This product is rounded
-    down, but it is at least 1.
+    `discriminator_channels`. If `channels` is a list, its entries are the numbers of channels,
+    lowest level first. If `channels` is None, a level has `base` x `multipliers[level]` channels.
+    This product is rounded down, but it is at least 1.
     """
     levels = [level for level in multipliers if level <= resolution]
     if channels is not None:

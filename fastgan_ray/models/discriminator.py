@@ -31,10 +31,10 @@ _SKIP_DISTANCE = 3
 class Discriminator(AnyDiscriminator):
     """FastGAN's discriminator with a big branch, an optional small branch, and decoders.
 
-    The big branch sees the full-size picture. It consists of `stem`, `blocks`, `skips` (by index of
-    the block) and `head`. The small branch, `small` and `small_head`, sees the small picture.
-    `decoders` has the enabled decoders among "full", "small" and "part". It is empty if
-    `self_supervision` includes no reconstruction.
+    The big branch sees the full-size picture. It consists of `stem`, `blocks`, `skips` and `head`.
+    A key of `skips` is the index of a block. The small branch, `small` and `small_head`, sees the
+    small picture. `decoders` has the enabled decoders among "full", "small" and "part". It is empty
+    if `self_supervision` includes no reconstruction.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:
@@ -149,12 +149,12 @@ class Discriminator(AnyDiscriminator):
         return torch.cat(logits, dim=1), reconstructions
 
     def _high_frequencies(self, features: list[Tensor]) -> list[Tensor]:
-        """Compute features of the high frequencies of some maps of the big branch.
+        """Compute features from the high frequencies of some maps of the big branch.
 
-        These are the maps with a side in `config.judged_sides`; `features` has all maps. The high
-        frequencies of a map have the size of the next map. So they get the next map's number of
-        channels, and all later blocks are applied to them, without skips. The result has features
-        (B, K, 8, 8), if H = W, for each of these sides.
+        `features` has all maps. Only those with a side in `config.judged_sides` are used. The high
+        frequencies of a map have the size of the next map. They get the next map's number of
+        channels, and then pass through the blocks after the next map, without skips. The result has
+        features (B, K, 8, 8), if H = W, for each side.
         """
         processed = []
         for side in self.config.judged_sides:
@@ -191,8 +191,8 @@ def discriminator_channels(config: ModelConfig) -> dict[int, int]:
     """Return {level: number of channels of D's features at this level}.
 
     The levels are 8, 16, ..., resolution. If the resolution is at most 256 px, twice the resolution
-    is also a level. From level 16, the features of level s have a side of s/2 px in the big branch,
-    and of s/4 px in the small branch. Level 8 is the hidden layer of `Discriminator.head`.
+    is also a level. If s is at least 16, features of level s have a side of s/2 px in the big
+    branch, and of s/4 px in the small branch. Level 8 is the hidden layer of `Discriminator.head`.
     """
     channels = widths(_MULTIPLIERS, config.resolution, config.ndf, config.d_channels)
     if config.resolution <= 256:

@@ -110,10 +110,11 @@ class Chain(nn.Module):
         return (wide * factor + self.bias[:, None, None]).to(x_BCHW.dtype)
 
     def _share(self, control: ChainControl, like: Tensor) -> Tensor:
-        """Return the normalised share of each channel: 0 is nothing, and 1 is everything.
+        """Return how much of each channel is normalised: 0 is nothing, and 1 is everything.
 
-        `control.rng` draws a share for each sample and channel: (B, C, 1, 1), 1 with probability p,
-        else 0. If `control.rng` is None, the result is the scalar p. `like` has the features.
+        `control.rng` draws a number for each sample and channel: 1 with probability p, else 0. The
+        result is (B, C, 1, 1), with the dtype of the features `like`. If `control.rng` is None, the
+        result is the scalar p.
         """
         if control.rng is None:
             return control.p
@@ -123,7 +124,10 @@ class Chain(nn.Module):
 
 
 class Shift(nn.Module):
-    """A layer that adds a learnt number per channel, at first 0, to features (B, C, H, W)."""
+    """A layer that adds a learnt number to each channel of features (B, C, H, W).
+
+    The numbers are 0 at first.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

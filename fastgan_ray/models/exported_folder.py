@@ -68,8 +68,8 @@ def write_folder(
     """Write the weights and the settings of a generator to a folder.
 
     `generator` must have no spectral normalisation (see `without_spectral_norm`). The settings are
-    the section `model`, `data.mode` and `d_features`. `d_features` has the names of the pretrained
-    networks in all discriminators against which the generator was trained.
+    the section `model`, `data.mode` and `d_features`. The generator may have been trained against
+    several discriminators. `d_features` names their pretrained networks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
@@ -87,8 +87,8 @@ def write_folder(
 def read_d_features(folder: Path, layout: Layout) -> tuple[str, ...]:
     """Read the names of the pretrained networks against which an exported generator was trained.
 
-    These are the `d_features` that `write_folder` got, and the setting `model.d_features` if the
-    generator's own discriminator used it. The folder must not be damaged.
+    These are the names that `write_folder` got. If the exported settings have a projected
+    discriminator, its `model.d_features` is added. The folder must not be damaged.
     """
     description = json.loads((folder / layout.description).read_text())
     model = ModelConfig.model_validate(description["model"])

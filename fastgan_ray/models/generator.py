@@ -119,9 +119,9 @@ class Generator(AnyGenerator):
     def _block_input(self, side: int, features: dict[int, Tensor]) -> Tensor:
         """Return the input of the block whose output has the side `side`.
 
-        Without a frequency skip, the input is the map of side `side` / 2. A frequency skip adds to
-        this map the high frequencies of the map of side `side` / 4. These first pass through a 1x1
-        convolution, and their height and width are doubled.
+        Without a frequency skip, the input is the map of side `side` / 2. With a frequency skip,
+        high frequencies are added to this map. They come from the map of side `side` / 4, pass
+        through a 1x1 convolution, and are doubled in height and width.
         """
         x_BCHW = features[side // 2]
         if side not in self._wavelet_sources:

@@ -111,10 +111,9 @@ class _Reentrant(AbstractContextManager[None]):
 
 @contextmanager
 def _as_before(before: _Before, rng: torch.Generator | None) -> Iterator[None]:
-    """Within this context, set the state of a block to `before`.
+    """Within this context, set the state of a block to `before`; at the end, undo this.
 
-    At the end of the context, restore the state from before the context. `rng` is the random number
-    generator of the noise, or None.
+    `rng` is the random number generator of the noise, or None.
     """
     buffers = [(module, name, getattr(module, name)) for module, name, _ in before.buffers]
     normalised = [(norm, norm.current) for norm, _ in before.normalised]

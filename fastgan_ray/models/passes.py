@@ -53,7 +53,7 @@ class Passes(NamedTuple):
 
 
 def count_passes(model: ModelConfig, channels: int) -> Passes:
-    """Return the GFLOP of passes, and the sizes, of the networks that `model` describes.
+    """Return the GFLOP of passes, and the sizes of G and D, for the networks of `model`.
 
     `channels` is the number of channels of a picture.
     """

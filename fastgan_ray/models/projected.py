@@ -141,7 +141,7 @@ class ProjectedDiscriminator(AnyDiscriminator):
         return features
 
     def mixed_features(self, full: Tensor) -> list[Tensor]:
-        """Compute the four mixed maps, inputs of the small discriminators, from pictures `full`."""
+        """Compute the four mixed maps of pictures `full`, as inputs of the small discriminators."""
         mixing = self.mixing[self.config.d_features]
         mixed: list[Tensor] = mixing(self.frozen_features(full))
         return mixed
@@ -203,10 +203,10 @@ class RandomMixing(nn.Module):
     First, a 1x1 convolution mixes the channels of each map. The four maps then have 64, 128, 256
     and 512 channels, the largest map first.
 
-    Then the maps are mixed, from the smallest to the largest. The result for the next smaller map
-    is added to a map. A second 1x1 convolution changes the number of channels to the map's number
-    in MIXED_WIDTHS. The result is resized to the map's size in `sizes`. (The paper resizes before
-    this convolution, which gives the same values at four times the cost.)
+    Then the maps are mixed one by one, the smallest first. The previous result is added to each
+    map, except to the smallest. A second 1x1 convolution then changes the number of channels to the
+    map's entry in MIXED_WIDTHS. At the end, the map is resized to its size in `sizes`. (The paper
+    resizes before this convolution, which gives the same values at four times the cost.)
 
     `c_in` and `sizes` begin with the largest map. `rng` draws the weights, which are in the state
     dict.

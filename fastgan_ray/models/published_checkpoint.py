@@ -105,7 +105,7 @@ def save_published(
 ) -> None:
     """Write a checkpoint that the published code can read; replace `path` atomically.
 
-    Of `ema`, the averaged generator, only the parameters are written, as in published files. No
+    Only the parameters of the averaged generator `ema` are written, as in published files. No
     optimiser is written. Raises UserError if the settings of the networks differ from the published
     FastGAN, or if the file cannot be written.
     """

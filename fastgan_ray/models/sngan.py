@@ -79,8 +79,8 @@ class SnganGenerator(AnyGenerator):
 class SnganDiscriminator(AnyDiscriminator):
     """SNGAN's discriminator.
 
-    Residual `blocks` compute features. Their sum over all pixels is the input of `head`, which
-    computes the logit.
+    Residual `blocks` compute features. The features are summed over all pixels, and `head` computes
+    the logit from the sums.
     """
 
     def __init__(

@@ -62,12 +62,12 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def distribute(network: nn.Module, group: Group) -> None:
-    """Change `network` so that each process of `group` can train it on its part of a batch.
+    """Change `network` so that the processes of `group` can train it together.
 
-    The training then has the same result as with one process and the whole batch. Batch statistics
-    are computed over all processes. Each process draws the random numbers of the whole batch, and
-    uses the random numbers of its own samples. The names and values in the state dict do not
-    change.
+    Each process has a part of the batch. The training has the same result as with one process and
+    the whole batch. Batch statistics are computed over all processes. Each process draws the random
+    numbers of the whole batch, and uses the random numbers of its own samples. The names and values
+    in the state dict do not change.
     """
     if group.size == 1:
         return

@@ -1,13 +1,13 @@
 """Double the height and width of a map, then apply a 3x3 convolution, in one of two ways.
 
 The first way makes 2x2 equal pixels of each pixel, and applies the convolution to the larger map.
-The second way is one transposed convolution of stride 2. Each weight of its 4x4 kernel is the sum
-of the weights of the 3x3 kernel that multiply the same pixel. The results differ only by rounding.
-The second way needs 16 multiplications instead of 36 for each pixel and pair of channels, and does
-not store the larger map. It saves time only for large maps, because the 4x4 kernel must be
-computed. `kernels.KERNELS` has, for each device, the smallest map for which the second way is used.
-The choice does not depend on the batch size, because a sample must not depend on the size of its
-batch.
+The second way is one transposed convolution of stride 2, with a 4x4 kernel. In the first way,
+several weights of the 3x3 kernel multiply equal pixels. The 4x4 kernel has the sums of these
+weights. The results differ only by rounding. The second way needs 16 multiplications instead of 36
+for each pixel and pair of channels, and does not store the larger map. It saves time only for large
+maps, because the 4x4 kernel must be computed. `kernels.KERNELS` has, for each device, the smallest
+map for which the second way is used. The choice does not depend on the batch size, because a sample
+must not depend on the size of its batch.
 """
 
 from __future__ import annotations

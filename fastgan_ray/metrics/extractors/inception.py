@@ -51,8 +51,8 @@ def extractor_of_port(
     """Turn `port`, torch-fidelity's network, into an extractor.
 
     The extractor is 1.4 times as fast as `port`, because BatchNorm is folded into the convolutions
-    and memory is channels-last. The extractor calls the layers one by one. It cannot call
-    `port.forward`, which accepts only integers, because values of resized pictures have fractions.
+    and memory is channels-last. Values of resized pictures have fractions, but `port.forward`
+    accepts only integers. So the extractor calls the layers one by one.
     """
     for module in port.modules():
         if isinstance(module, BasicConv2d):

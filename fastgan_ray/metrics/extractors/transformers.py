@@ -96,9 +96,9 @@ def _renamed(key: str) -> str:
 def _positions(positions_1NC: Tensor) -> Tensor:
     """Interpolate the position embeddings (1, N, C) of 518 px for pictures of 224 px.
 
-    The embedding of the class token does not change. The interpolation is bicubic without
-    antialiasing, as in Meta's code. As there, 0.1 is added to the number of patches per side to
-    compute the scale factor. This shifts the sampled positions slightly.
+    The embedding of the class token does not change. The interpolation is the same as in Meta's
+    code: bicubic without antialiasing, and 0.1 is added to the number of patches per side to
+    compute the scale factor. This addition shifts the sampled positions slightly.
     """
     token, square = positions_1NC[:, :1], positions_1NC[:, 1:]
     side = round(square.shape[1] ** 0.5)
