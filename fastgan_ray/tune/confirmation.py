@@ -53,7 +53,8 @@ def confirm_search(
 
     `plan` has the number of best trials and the number of seeds. A confirmation that has already
     started never becomes smaller. `seeds` are the seeds of the trainings. If `seeds` is empty, the
-    seeds of an existing confirmation are used, and new seeds until there are `plan.seeds`.
+    trainings use the seeds of an existing confirmation. If these are fewer than `plan.seeds`, new
+    seeds are added.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -135,7 +136,7 @@ def without_confirmation(summary: Mapping[str, Any]) -> Summary:
 
 
 def confirmation_size(folder: Path) -> tuple[int, tuple[int, ...]]:
-    """Return how many trials a confirmation trains again, and its seeds.
+    """Return how many trials a confirmation trains again, and the confirmation's seeds.
 
     `folder` is the confirmation's folder. Returns (0, ()) if the confirmation has not started.
     """
@@ -211,7 +212,7 @@ def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[
     """Return all cells of a confirmation, in the order of their trials' numbers.
 
     A cell is an arm and a seed. `trials` are the trials of an earlier, smaller confirmation. The
-    cells of `trials` come first, so `trials` keep their numbers.
+    cells of `trials` come first, so these trials keep their numbers.
     """
     earlier = [(trial["arm"], trial["seed"]) for trial in trials]
     by_key = {(cell.arm, cell.seed): cell for cell in cells(ablation)}

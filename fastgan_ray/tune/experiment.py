@@ -68,14 +68,14 @@ class Experiment:
     """The description of one experiment: a search or an ablation.
 
     - `text`: the content of the search's or ablation's YAML file.
-    - `overrides`: the command's options that change settings of this file, as JSON values.
-    - `changes`: a function that is called before a resume. It takes the text and the overrides with
-      which the experiment was started, and `same_pictures`. It returns a message for each setting
-      that has changed but must not change. If `same_pictures` is true, the path of the pictures may
-      change, because other code checks that the pictures are the same.
+    - `overrides`: settings from the command line that replace those of this file, as JSON values.
+    - `changes`: a function that is called before a resume. Its arguments are `same_pictures`, and
+      the text and overrides with which the experiment was started. It returns a message for each
+      setting that has changed but must not change. If `same_pictures` is true, the path of the
+      pictures may change, because other code checks that the pictures are the same.
     - `configure`: takes a searcher's suggestion; returns the trial's configuration as nested dicts,
       with the keys of a RunConfig.
-    - `trial_count`: the largest number of trials.
+    - `trial_count`: how many trials run at most.
     - `longest_kimg`: the length of the longest trial, in kimg.
     - `inputs`: configurations whose data and weights must exist.
     - `sample_configs`: examples of the configurations that trials may have.

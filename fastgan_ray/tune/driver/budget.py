@@ -104,7 +104,7 @@ class BudgetTracker(TrialCallback):
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Store the kimg of a trial's report.
 
-        If a restarted trial repeats an earlier report, its images are not counted again.
+        If a restarted trial repeats an earlier report, its kimg are not counted again.
         """
         kimg = self.state["kimg"]
         kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
@@ -150,10 +150,10 @@ class BudgetTracker(TrialCallback):
         return max(0.0, min(left)) if left else None
 
     def kimg_left(self) -> float:
-        """Return how many kimg the rest of the budget allows, at the search's speed so far.
+        """Return how many more kimg the budget allows, at the search's speed so far.
 
-        The rest includes the part that is reserved for the confirmation. If nothing is limited, the
-        result is infinite.
+        These kimg include the part that is reserved for the confirmation. If nothing is limited,
+        the result is infinite.
         """
         left = [math.inf]
         for key, used, limit in self._limited():

@@ -25,11 +25,11 @@ class LiveTable(TrialCallback):
 
     Without a terminal, it prints a line whenever a trial starts, is evaluated or ends. `name` is
     the name of the search. `metric` is the metric's name in the trials' results, and `goal` says
-    whether lower or higher values are better. `total_trials` is the largest number of trials; None
-    means no limit. `total_kimg` is the length of trials whose configuration does not set a length.
-    A line above the table says how much of `budget` is used. `default` has the parameter values of
-    the published default. `grid_points` is the number of points of a grid search. `progress` writes
-    the table's state to a file that other processes read.
+    whether lower or higher values are better. At most `total_trials` trials run; None means no
+    limit. `total_kimg` is the length of trials whose configuration does not set a length. A line
+    above the table says how much of `budget` is used. `default` has the parameter values of the
+    published default. `grid_points` is the number of points of a grid search. `progress` writes the
+    table's state to a file that other processes read.
 
     Ray's reporters are not used because they show no kimg, ETA or budget, and print a new table
     each time.

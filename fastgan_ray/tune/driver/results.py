@@ -219,10 +219,10 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
 
 
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
-    """Return the record of the trial at the published default, and whether the match is exact.
+    """Return the record of the trial at the published default, and whether its settings are exact.
 
-    The record is None if there is no such trial. The match is exact if the trial has the
-    settings of the published FastGAN in all PUBLISHED_SECTIONS. It is not exact if the search space
+    The record is None if there is no such trial. The second value is true if the trial has the
+    settings of the published FastGAN in all PUBLISHED_SECTIONS. It is false if the search space
     excludes a published value.
     """
     start, published = start_point(spec), RunConfig().model_dump()

@@ -61,8 +61,8 @@ def run_trials(
     """Run the trials of an experiment; return Ray's trials, and why the experiment ended early.
 
     The second value is "" if the experiment did not end early. An experiment ends early if several
-    trials in a row fail for the same reason. A resumed experiment does not run trials again that
-    have ended, except trials whose process died too often. Raises UserError if no machine has the
+    trials in a row fail for the same reason. A resumed experiment does not run an ended
+    trial again, unless the trial's process died too often. Raises UserError if no machine has the
     resources for a trial.
     """
     options, nodes, folder = context.options, context.nodes, records.folder

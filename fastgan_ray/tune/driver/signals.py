@@ -58,10 +58,10 @@ class DriverStop:
             self._note.touch()
 
     def begin(self, trials: Path) -> None:
-        """Prepare to stop trials, whose folders are in `trials`, at a later signal.
+        """Prepare for signals that arrive while trials run.
 
-        Removes the file NOTE of an earlier stop. Raises InterruptedRunError if a signal has already
-        arrived.
+        `trials` is the folder that contains all trials' folders. Removes the file NOTE of an
+        earlier stop. Raises InterruptedRunError if a signal has already arrived.
         """
         if self.stop.asked:
             raise self.stop.error("the trials had not started yet")

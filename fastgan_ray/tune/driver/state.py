@@ -43,9 +43,9 @@ def run_of(trial: TrialLike) -> dict[str, Any]:
 def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str:
     """Return a trial's state: "pending", "running" or one of `ENDED`.
 
-    `status` is Ray's status of the trial, and `result` is the trial's last result. The state is
-    "stopped" if Ray has ended the trial before `total_kimg`, but `result` does not say how the
-    trial ended.
+    `status` is Ray's status of the trial, and `result` is the trial's last result. If Ray has
+    ended the trial, but `result` does not say how it ended, the trial's length decides: the state
+    is "finished" if the trial has reached `total_kimg`, otherwise "stopped".
     """
     if status == "ERROR":
         return "out_of_memory" if OUT_OF_MEMORY in str(result.get("reason")) else "failed"
@@ -146,8 +146,8 @@ def observe(
 def best_of(state: State) -> str | None:
     """Return the name of the trial with the best value; None if no trial has a value.
 
-    A finished trial is better than any trial that has not finished, because its value comes from a
-    full evaluation. This is the order that summary.json also uses.
+    A finished trial ranks above all other trials, because its value comes from a full evaluation.
+    summary.json uses the same order.
     """
     sign = 1 if state["goal"] == "minimize" else -1
     ranks = {"finished": 0, "stopped": 1, "running": 1, "pending": 1, "unfinished": 1}
@@ -162,8 +162,8 @@ def best_of(state: State) -> str | None:
 def default_of(state: State) -> str | None:
     """Return the name of the trial at the published default; None if there is no such trial.
 
-    state["default"] may lack parameters whose default value is not in the search space. Then
-    several trials may have all values in state["default"]. The first of these trials is returned.
+    If the search space excludes the default value of a parameter, state["default"] may lack this
+    parameter. Then several trials may match state["default"]; the first of them is returned.
     """
     default = state["default"].items()
     names = (name for name, row in state["trials"].items() if default <= row["point"].items())

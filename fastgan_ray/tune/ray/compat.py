@@ -103,12 +103,13 @@ class TrialLike(Protocol):
 
 
 class NamedTrialGenerator(SearchGenerator):
-    """Ray's generator of trials, but the id of a trial is `name(trial)`, not Ray's random id.
+    """Generates trials as Ray does, but gives each trial the id `name(trial)`.
 
-    A searcher cannot choose the ids. If `resuming` is true, Ray must restore the saved state,
-    because a new search would overwrite the old results. `ran_out_of_memory` takes a trial's id,
-    and returns whether low memory ended the trial's process. `trial_count` replaces the number of
-    trials from before a resume. No trial starts after `ended` has returned true.
+    Ray's own ids are random, and a searcher cannot choose them. If `resuming` is true, Ray must
+    restore the saved state, because a new search would overwrite the old results.
+    `ran_out_of_memory` takes a trial's id, and returns whether low memory ended the trial's
+    process. After a resume, at most `trial_count` trials run; None means the saved number. No trial
+    starts after `ended` has returned true.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class NamedTrialGenerator(SearchGenerator):
     def add_configurations(self, experiments: Any) -> None:  # noqa: ANN401 - Ray's signature
         """Start a new search; Ray calls this method if it has not restored a saved state.
 
-        Raises UserError if the search should resume, because then Ray could not read the state.
+        Raises UserError if the search should resume: Ray could not read the saved state.
         """
         if self._resuming:
             raise UserError(
@@ -140,7 +141,7 @@ class NamedTrialGenerator(SearchGenerator):
         super().add_configurations(experiments)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore the state of a search; more trials can start than before the resume."""
+        """Restore the state of a search; `trial_count` replaces the saved number of trials."""
         count = state["total_samples"] if self._trial_count is None else self._trial_count
         super().set_state({**state, "total_samples": count, "finished": False})
 
@@ -236,7 +237,7 @@ def terminated_trials(experiment_state: Path) -> set[str]:
 def change_configs(
     experiment_state: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
-    """Change the configurations of the trials that have not ended, in Ray's state file.
+    """In Ray's state file, change the configurations of the trials that have not ended.
 
     `experiment_state` is a file whose name matches EXPERIMENT_STATE. `change` takes a trial's old
     configuration and returns the new one. The change is needed if a resumed search has other

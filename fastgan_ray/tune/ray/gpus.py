@@ -44,9 +44,9 @@ def local_gpus() -> Node:
 def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
     """Return the resources of each live machine, with the memory and capability of its GPUs.
 
-    `inspect` is a function that returns a dict as `local_gpus` does. It runs on one machine for
-    each kind and number of GPUs. If it finds no GPU or does not answer, the values in ASSUMED are
-    used.
+    `inspect` is a function that returns a dict as `local_gpus` does. Of all machines with the
+    same kind and number of GPUs, it runs on one. If it finds no GPU or does not answer, the values
+    in ASSUMED are used.
     """
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node for node in list_nodes() if node["Alive"]]
@@ -73,8 +73,8 @@ def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
 def with_assumed_gpus(nodes: Sequence[Node], known: Sequence[Node]) -> list[Node]:
     """Return `nodes` with the memory and compute capability of their GPUs added.
 
-    `nodes` are the resources of machines that have not started yet. The added values are those of a
-    machine in `known` with the same GPUs. If there is no such machine, they are those in ASSUMED.
+    `nodes` are the resources of machines that have not started yet. The values come from a machine
+    in `known` with the same GPUs. If there is no such machine, they come from ASSUMED.
     """
     kinds = {kind_of(node): node for node in known if GPU_GB in node}
     described = []

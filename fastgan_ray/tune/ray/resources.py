@@ -31,13 +31,13 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
 
     Each entry of the list (a "demand") is {"CPU": cores, "GPU": fraction of a GPU}. `nodes` are the
     resources of each machine (see `gpus.py`). There is only one demand if the worker uses no GPU,
-    or if the setting `resources.gpus` says the fraction. If no kind has enough memory, there is
+    or if the setting `resources.gpus` fixes the fraction. If no kind has enough memory, there is
     only a demand for the kind with the most memory.
 
-    If `resources.gpus` is None, the fraction is the smallest one in SHARES that has the estimated
-    memory. But if a trial has several workers, each worker gets a whole GPU, because NCCL refuses
-    two processes on the same GPU. If the machines have different kinds of GPUs, the demand of a
-    trial with one worker also has a key for the kind.
+    If `resources.gpus` is None, a trial's only worker gets the smallest fraction in SHARES that
+    has enough memory, by an estimate. If the machines have different kinds of GPUs, its demands
+    also have a key for the kind. But if a trial has several workers, each worker gets a whole GPU,
+    because NCCL refuses two processes on the same GPU.
     """
     cpus, gpus, workers = config.resources.cpus, config.resources.gpus, config.resources.workers
     if not uses_gpu(config, nodes):
@@ -95,9 +95,9 @@ def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
 class Request:
     """The resources that a trial requests from Ray.
 
-    `choices` has the demand of one worker for each kind of GPU (see `demands`). A trial uses one of
-    these demands for each of its `workers`, which may run on different machines. `nested` is true
-    if Ray Train runs the workers.
+    `choices` has the demand of one worker for each kind of GPU (see `demands`). All `workers` of a
+    trial use the same demand, but they may run on different machines. `nested` is true if Ray Train
+    runs the workers.
     """
 
     choices: Sequence[Resources]
@@ -237,10 +237,10 @@ def max_concurrent(
 ) -> int:
     """Return how many trials may run at once; at least 1.
 
-    `wanted` is the user's limit. If `wanted` is None, return how many trials fit if all trials have
-    the smallest request. If Ray Train runs the workers of a trial, the result is at most the number
-    of trials that fit if all trials have the largest request. The reason is that Ray Tune does not
-    count the resources of these workers, and would start trials whose workers have to wait.
+    `wanted` is the user's limit. If `wanted` is None, the limit is the number of trials that fit if
+    each has the smallest request. If Ray Train runs the workers of a trial, there is a second
+    limit: the number of trials that fit if each has the largest request. Without it, workers might
+    have to wait, because Ray Tune does not count their resources.
     """
     counts = [trial.count(nodes) for trial in requests]
     most = wanted or max(counts, default=1)

@@ -49,7 +49,7 @@ class Withholder:
         self._held: dict[Place, list[Any]] = {}
 
     def withhold(self, place: Place) -> None:
-        """Ask Ray to reserve the GPUs of `place`, or its whole machine if it has no GPUs.
+        """Ask Ray to reserve the GPUs of `place`, or the whole machine if `place` has no GPUs.
 
         `step` checks later whether Ray has reserved them.
         """
@@ -59,7 +59,7 @@ class Withholder:
     def step(self) -> None:
         """Check, without waiting, whether Ray has reserved the requested GPUs and machines.
 
-        If Ray has reserved a GPU of the machine that was not requested, request one more GPU.
+        Ray chooses the GPU of a machine. If Ray has reserved a wrong GPU, request one more GPU.
         """
         for place, requests in list(self._pending.items()):
             actor, answer = requests[-1]

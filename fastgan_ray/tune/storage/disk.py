@@ -33,8 +33,8 @@ def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: i
 
     Every trial is assumed to have the largest configuration in `configs`. `weights_kept` is the
     number of ended trials that keep the weights that generate samples. If `weights_kept` is 0, only
-    the best of the ended trials keeps checkpoints: the best one and the last one. Raises UserError
-    if the limit allows no trial.
+    the best of the ended trials keeps checkpoints: its best checkpoint and its last checkpoint.
+    Raises UserError if the limit allows no trial.
     """
     whole, weights = checkpoint_gb(max(configs, key=gpu_gb_of))
     best = max(config.train.keep_best for config in configs)

@@ -49,7 +49,7 @@ def make_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]
     """Create the folder of a new experiment; raise UserError if it exists or cannot be created.
 
     `kind` is "search" or "ablation". `text` is the content of the experiment's YAML file.
-    `overrides` are the command's options that change settings of this file, as JSON values.
+    `overrides` are settings from the command line that replace those of this file, as JSON values.
     """
     if folder.exists():
         raise UserError(f"{folder}: {EXISTS}")

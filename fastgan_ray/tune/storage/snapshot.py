@@ -1,4 +1,4 @@
-"""Save and restore complete and consistent snapshots of Ray's state of a search.
+"""Save snapshots of Ray's state that are complete and consistent, and restore them.
 
 Ray overwrites its state files one by one. If the driver is killed while Ray writes, a file may be
 incomplete, or the files may be from different times. A snapshot is a folder that gets its final

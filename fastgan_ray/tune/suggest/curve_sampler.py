@@ -70,7 +70,8 @@ class CurveSampler(BaseSampler):
     ) -> Any:  # noqa: ANN401 - any setting
         """Return a random value for a parameter that is absent in the result of `sample_relative`.
 
-        The parameter may be needed because other parameters of the trial have fixed values.
+        `sample_relative` leaves out a parameter if the condition in its `when` is not met. But the
+        condition may be met by fixed values of other parameters.
         """
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 

@@ -23,7 +23,7 @@ ENUMERABLE = 100_000  # the size of the largest space whose points are listed
 
 @dataclass
 class PointState:
-    """The data that determine, together with the Optuna study, the next point to try.
+    """The state for PointRules. This state and the Optuna study determine the next point to try.
 
     A point has the parameter values of one trial.
     """

@@ -31,7 +31,7 @@ PRIORS_TRIED = 3  # how many of another search's best points follow the publishe
 
 @dataclass
 class State:
-    """The data that determine, together with the Optuna study, the next suggestion."""
+    """The state of the searcher. This state and the Optuna study determine the next suggestion."""
 
     sampler: optuna.samplers.BaseSampler
     points: PointState
@@ -139,7 +139,7 @@ class StudySearcher(Searcher):
         if result.get("orders"):  # the trial's settings now differ from those in the study
             return
         assert math.isfinite(value), (
-            "a trial must not report NaN or infinity as a value, but end as diverged"
+            "a trial must not report NaN or infinity as a value; it must end as diverged"
         )
         report_value(self.study, self.state.running[trial_id], result["kimg"], value)
         if name in result and self._reaches_target(value):  # the value of a full evaluation

@@ -85,8 +85,8 @@ def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
     """Remove all files from `folder` if they belong to a trial with other parameter values.
 
     `point` has the parameter values of the trial that starts now. A killed driver forgets the
-    trials that it started after its last snapshot. A resumed search may give the numbers of these
-    trials, and so their folders, to trials with other parameter values.
+    trials that it started after its last snapshot. A resumed search may then start other trials
+    with the same numbers, and so in the same folders.
     """
     path, text = folder / "point.json", json.dumps(point, sort_keys=True)
     if path.is_file() and path.read_text() == text:

@@ -1,9 +1,9 @@
 """Population-based training: the driver orders trials to take over the weights of other trials.
 
-The driver is the process that runs the search. When it handles the report of a trial that must take
-over another trial's weights, it writes an order to the trial's folder. The trial waits until its
-report is handled, so it finds the order before it continues. The file orders.jsonl has all data
-that are needed after a restart.
+The driver is the process that runs the search. When it handles a trial's report, it decides whether
+the trial must take over another trial's weights. If so, it writes an order to the trial's folder.
+The trial waits until its report is handled, so it finds the order before it continues. The file
+orders.jsonl has all data that are needed after a restart.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class WeightExchange:
 
 
 def _change_settings(checkpoint: Path, run: RunConfig, ada_p: float | None) -> None:
-    """Replace the settings in a copy of another trial's checkpoint with `run`.
+    """Write the settings `run` to `checkpoint`, a copy of another trial's checkpoint.
 
     This is needed because a training rejects a checkpoint with other settings. The checkpoint also
     stores the augmentation's probability p; if `ada_p` is not None, it replaces p. The metadata

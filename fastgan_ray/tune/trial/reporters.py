@@ -72,7 +72,7 @@ class RowReporter:
         """Ignore the progress, because the search uses only evaluations."""
 
     def stopping(self) -> bool:
-        """Return whether the trial must stop, after a signal or because all trials stop."""
+        """Return whether the trial must stop: its process got a signal, or all trials stop."""
         return self._stop.asked
 
     def end(self, outcome: Outcome, reason: str) -> None:

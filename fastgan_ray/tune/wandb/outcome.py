@@ -46,8 +46,8 @@ def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: 
     `<search id>-outcome`. This W&B run contains the table `leaderboard`. It also contains the
     artifact `<group>-<kind>` with the experiment's YAML file and result files. For a confirmation,
     the artifact's name is `<group>-confirmation`. For a search, the W&B run also contains the
-    artifact `<group>-best` with the winner's weights, configuration and metadata, and the W&B runs
-    of the best trial and of the confirmed trial get tags.
+    artifact `<group>-best` with the winner's weights, configuration and metadata. Also, the W&B
+    runs of the search's best trial and of its confirmed trial get tags.
 
     An outcome that was already logged is not logged again. Artifacts are first copied to the folder
     of W&B's files, so that an offline run can be uploaded later.

@@ -72,11 +72,11 @@ def caption(result: Mapping[str, Any], metric: str) -> str:
 
 
 def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Known:
-    """Return a copy of `known`, which collects the results of a trial, updated with a new result.
+    """Return a copy of `known` that also includes a trial's new result.
 
-    `known` has the last value of each key. It also has the metric's best value in full evaluations
-    and the metric's best value in cheap evaluations. A result without a metric value does not
-    remove the warning of an earlier evaluation.
+    `known` collects the results of a trial. It has the last value of each key, the metric's best
+    value in full evaluations, and the metric's best value in cheap evaluations. A result without a
+    metric value does not remove the warning of an earlier evaluation.
     """
     updated = {**known, **result}
     choose = min if metric.goal == "minimize" else max

@@ -89,8 +89,8 @@ class Session:
     def can_reopen(self, name: str) -> bool:
         """Return whether the W&B run `name` can be opened again with the same id.
 
-        If this session opened the run online, but then W&B failed and the session does not log
-        online any more, the run cannot be opened again.
+        This is impossible if the session opened the run online, but stopped online logging after a
+        failure.
         """
         return self.mode == "online" or name not in self._tried_online
 
