@@ -1,8 +1,8 @@
 """Replace the old names of settings and file keys by their current names.
 
-A setting that gets a new name must stay in its section. Every reader of names calls `current_name`.
-These readers are `strict_yaml` for the keys of files, `run_config.flatten` for stored settings
-(e.g. in a checkpoint), `run_file` for `--set`, and `population` for lists of names.
+A setting that gets a new name must stay in its section. All code that reads names calls
+`current_name`: `strict_yaml` for the keys of files, `run_config.flatten` for stored settings (e.g.
+in a checkpoint), `run_file` for `--set`, and `population` for lists of names.
 """
 
 from __future__ import annotations

@@ -74,10 +74,10 @@ def spoilt_by_earlier(d_features: Iterable[str], model: ModelConfig, measuring: 
     """Return an error message if earlier trainings make the metric's values too good; else "".
 
     The training with `model` started from the weights of earlier trainings (train.init_from).
-    `d_features` names the feature networks of the discriminators in these trainings. The metric
-    must not use any of these networks. The metric may use another network with the same training
-    data only if the discriminator of `model` uses a network with this data, too. In this case, the
-    metric's values are marked (see MARK).
+    `d_features` names the feature networks of the discriminators in the earlier trainings. If the
+    metric uses one of these networks, this is an error. If the metric's network only has the same
+    training data as one of them, this is an error, too, unless the discriminator of `model` also
+    uses a network with this data. Then the metric's values have a MARK instead.
     """
     extractor = measuring.extractor
     if extractor == "none":
@@ -149,10 +149,11 @@ def why_not_ranked(first: str, second: str) -> str:
 
 
 def mixed_kinds(extractor: str) -> str:
-    """Return an error message if the metric cannot rank projected against other discriminators.
+    """Return an error message if the metric cannot rank two kinds of discriminators; else "".
 
-    The metric cannot rank them if its feature network, `extractor`, shares training data with a
-    feature network of projected discriminators. Otherwise, return "".
+    The kinds are projected and other discriminators. The metric cannot rank trials with different
+    kinds if its feature network, `extractor`, shares training data with a feature network that
+    projected discriminators can use.
     """
     data = "" if extractor == "none" else FEATURE_NETWORKS[extractor].data
     if data not in {FEATURE_NETWORKS[name].data for name in D_FEATURES}:

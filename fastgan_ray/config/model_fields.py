@@ -257,7 +257,7 @@ class ModelFields(Section):
         """The number of logits that the discriminator computes for one picture.
 
         For a square picture, each branch of fastgan computes 5 x 5 logits. With d_high_frequency,
-        there are 5 x 5 more logits for each side in `judged_sides`. Each of the four parts of a
+        there are 5 x 5 more logits for each level in `judged_sides`. Each of the four parts of a
         projected discriminator computes about 4 x 4 logits. The other architectures compute one
         logit.
         """
@@ -273,8 +273,8 @@ class ModelFields(Section):
     def judged_sides(self) -> tuple[int, ...]:
         """The levels of the feature maps whose high frequencies D judges (see `map_size`).
 
-        For a square picture, a level is the side of the map in px. There are at least two levels if
-        d_high_frequency is true, otherwise none.
+        For a square picture, a level is the side of the map in px. The result is () if
+        d_high_frequency is false; else it has at least two levels.
         """
         if not self.d_high_frequency:
             return ()

@@ -125,10 +125,10 @@ class ScheduledSection(Section):
 
     @classmethod
     def _values(cls, schedules: Mapping[str, Schedule], end: str) -> dict[str, float]:
-        """Return {name: value} with the value of each schedule at its `end`, "from" or "to".
+        """Return {name: value}: the first or the last value of each schedule, for validation.
 
-        The values are for validation. If a field in MAY_REACH_ZERO has the value 0, a tiny positive
-        number replaces the 0.
+        `end` is "from" for the first values, "to" for the last values. If a field in
+        MAY_REACH_ZERO has the value 0, a tiny positive number replaces the 0.
         """
         values = {n: s.start if end == "from" else s.end for n, s in schedules.items()}
         tiny = sys.float_info.min

@@ -62,9 +62,9 @@ class Document:
     def line(self, loc: Loc, rule: str = "") -> int | None:
         """Return the number of the line to report if the value at the path `loc` breaks `rule`.
 
-        If the value is a mapping and the message `rule` names some of its keys, return the line of
-        the last of these keys. If the file does not contain `loc`, return the line of the innermost
-        mapping around `loc` that the file contains.
+        If the value is a mapping, the message `rule` may name some of the mapping's keys. Then
+        return the line of the last of these keys. If the file does not contain `loc`, return the
+        line of the innermost mapping around `loc` that the file contains.
         """
         key = ".".join(map(str, loc))
         words = set(re.findall(r"\w+", rule.partition(" (got ")[0]))
@@ -80,7 +80,7 @@ class Document:
     def add_error(self, loc: Loc, rule: str, key: str) -> None:
         """Add an error: the value at the path `loc` breaks `rule`.
 
-        The message names the value `key`.
+        The message begins with `key`, a name for the value.
         """
         self.errors.add(self.line(loc, rule), f"{key}: {rule}" if key else rule)
 

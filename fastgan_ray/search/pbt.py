@@ -72,9 +72,9 @@ class PopulationBasedTraining:
         return self._rng(trial, rung).choice(best)
 
     def possible_donors(self, rung: int) -> list[int]:
-        """Return the trials that other trials may copy at a rung, the best trial first.
+        """Return the best trials at a rung, which other trials may copy; the best trial first.
 
-        Some of these trials can be copied only after more trials have passed the rung.
+        Until all trials have passed the rung, `choose_donor` may use fewer of them.
         """
         values = self._values_at.get(rung, {})
         return sorted(values, key=lambda trial: (values[trial], trial))[: self._max_donors]

@@ -136,9 +136,9 @@ def _is_fixed(name: str) -> bool:
 
 
 def _other_paths(before: str | None, now: str | None) -> list[str]:
-    """Return a list with one text if `before` and `now`, values of `data.path`, are not one folder.
+    """Return [] if `before` and `now`, values of `data.path`, are equal or lead to the same place.
 
-    Otherwise, return [].
+    Otherwise, return a list with one text (see `changes`).
     """
     if before and now and Path(before).resolve() == Path(now).resolve():
         return []

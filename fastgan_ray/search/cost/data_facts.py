@@ -63,10 +63,10 @@ def data_facts(
 
 
 def _missing_data(path: str | None, needs_data: bool) -> str:
-    """Return a text that says how to provide the pictures of a data set, if they are missing.
+    """Return a text that says how to provide the pictures of a data set; "" if they exist.
 
-    Otherwise, return "". If `needs_data` is True, also return "" for a missing folder or archive,
-    because opening the data set then reports an error.
+    If `needs_data` is True, also return "" for a missing folder or archive. In this case, opening
+    the data set reports the error.
     """
     if path is None:
         return "not set: add --data FOLDER when you start the run"

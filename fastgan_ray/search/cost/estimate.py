@@ -40,7 +40,7 @@ def kimg_expected(spec: SearchSpec) -> float:
     """Estimate the kimg that all trials take together, without the confirmation.
 
     At each rung of Hyperband, the best 1/eta of the trials are assumed to continue. The rule
-    `chance` is assumed to save a third. The budget is ignored.
+    `chance` is assumed to save a third of the kimg of all trials. The budget is ignored.
     """
     total: float = {**base_settings(spec), **first_trial_point(spec)}["train.total_kimg"]
     per_trial = total

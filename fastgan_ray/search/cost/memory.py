@@ -108,11 +108,11 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
 
 
 def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
-    """Estimate the memory, in GB, of the reconstruction loss on the pictures of D's decoders.
+    """Estimate the memory, in GB, of the reconstruction loss for all decoders of D.
 
-    LPIPS compares `pictures` pictures at a time. It frees its memory after each of D's decoders, so
-    only one decoder counts. EfficientNet-Lite0 keeps the features of all pictures and decoders
-    until the backward pass.
+    LPIPS compares `pictures` pictures at a time. It frees its memory after each decoder, so only
+    one decoder counts. EfficientNet-Lite0 keeps the features of the pictures of all decoders until
+    the backward pass.
     """
     model, kind = config.model, config.train.reconstruction
     if not model.autoencodes:
@@ -173,8 +173,8 @@ def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, fl
 def _judged(model: ModelConfig, gradient_checkpointing: bool) -> float:
     """Return the number of values that D stores for the high frequencies of one picture's maps.
 
-    `model.judged_sides` has the sides of the maps whose high frequencies D judges. The high
-    frequencies of a map pass through all later blocks of D except the next one, and then through
+    D judges the high frequencies of the maps at the levels in `model.judged_sides`. The high
+    frequencies of a map do not pass through the next block of D, but through all later blocks and
     the head. The head stores three maps, each with the head's number of channels.
     """
     channels = discriminator_channels(model)
@@ -235,10 +235,11 @@ def _dcgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
 def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
     """Return three counts: weights, stored values per picture, values in the largest feature map.
 
-    For the backward pass, a block of G keeps its input, the output of its first ReLU, this output
-    after upsampling, and the inputs of its second normalisation and of its second ReLU. A block of
-    D keeps the inputs of its first convolution and of its skip path, and the input and the output
-    of its second convolution.
+    For the backward pass, a block stores these maps:
+    - block of G: its input; the output of the first ReLU, before and after upsampling; the inputs
+      of the second normalisation and of the second ReLU.
+    - block of D: the inputs of the first convolution and of the skip path; the input and the output
+      of the second convolution.
     """
     model, channels = config.model, config.data.channels
     g, (halving, keeping) = sngan_g_channels(model), sngan_d_channels(model)
@@ -259,10 +260,11 @@ def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
 def _stylegan2(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
     """Return three counts: weights, stored values per picture, values in the largest feature map.
 
-    For the backward pass, a convolution of G keeps its input before and after the multiplication by
-    the style, its result before and after demodulation, and the output of its activation. A
-    convolution that doubles the side also keeps the larger map before the filter. A convolution of
-    D keeps its input before and after the filter, and the output of its activation.
+    For the backward pass, a convolution stores these maps:
+    - in G: its input, before and after the multiplication by the style; its result, before and
+      after demodulation; the output of its activation. If the convolution doubles the side, also
+      the larger map before the filter.
+    - in D: its input, before and after the filter; the output of its activation.
     """
     model = config.model
     g, d = (stylegan2_channels(model, base) for base in (model.ngf, model.ndf))

@@ -179,7 +179,10 @@ def run_facts(
 
 
 def _notes(configs: Sequence[RunConfig]) -> list[str]:
-    """Return a note for each training data set that the metric's network and D's features share."""
+    """Return the footnotes about metrics whose network shares training data with D's features.
+
+    There is one footnote for each shared data set, such as ImageNet.
+    """
     shared = dict.fromkeys(shared_data(config.model, config.eval.extractor) for config in configs)
     return [shared_data_note(data) for data in shared if data]
 
@@ -219,9 +222,9 @@ def _of_this_cpu(cpu: CpuSpeed | None, trainings: Sequence[tuple[float, float]])
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
     """Return {"measured": {...}}: the time that `timing` predicts for all trainings.
 
-    The value of "measured" has the fields of `timing` and "minutes", the time of all trainings
-    together. The value is None if `timing` is None. `kimg` is the sum over all trainings, which
-    have the configuration `config`.
+    The value of "measured" has the fields of `timing`, and "minutes", the time of all trainings
+    together. The value is None if `timing` is None. All trainings have the configuration `config`;
+    `kimg` is the sum of their lengths.
     """
     if timing is None:
         return {"measured": None}

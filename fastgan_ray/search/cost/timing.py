@@ -51,7 +51,7 @@ class CpuSpeed:
         return slow + min(max(share, 0.0), 1.0) * (fast - slow)
 
     def minutes(self, kimg: float, gflop_per_image: float) -> float:
-        """Return the minutes that trainings of `kimg` in total take, without evaluations."""
+        """Return the minutes for trainings of `kimg` kimg in total, without their evaluations."""
         seconds = kimg * 1000 * gflop_per_image / self.gflops(gflop_per_image)
         return seconds / self.at_once / 60
 
@@ -72,10 +72,10 @@ def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
 def evaluated_pictures(config: RunConfig) -> int:
     """Return the largest number of pictures that the evaluations of one training can generate.
 
-    With `train.keep_best`, the best checkpoint is measured again at the end. If cheap evaluations
-    (`eval.early_fakes`) choose the best checkpoint, the last checkpoint gets a cheap evaluation,
-    too. In this case, the best checkpoint is not measured again if it is also the last checkpoint.
-    It surely is the last checkpoint only if the training has a single evaluation.
+    With `train.keep_best`, the best checkpoint is measured again at the end. With cheap evaluations
+    (`eval.early_fakes`), there are two differences. The last checkpoint gets a cheap evaluation,
+    too. And the best checkpoint is not measured again if it is also the last checkpoint. This is
+    certain only if the training has a single evaluation.
     """
     total, every, full = config.train.total_kimg, config.eval.every_kimg, config.eval.num_fakes
     early_evaluations = math.ceil(total / every - 1e-9) - 1

@@ -76,8 +76,8 @@ def _with_running(posterior: Posterior, trials: Sequence[Trial]) -> Posterior:
 def changed(space: SearchSpace, point: Mapping[str, Any], rng: random.Random) -> Point:
     """Return a point near `point`.
 
-    Some numbers of `point` are shifted a little. Some values of parameters with a list of values
-    are replaced by random values from the list.
+    Some numbers are shifted a little. If a parameter has listed values, a random value from its
+    list may replace the old value.
     """
     share = CHANGED_CHOICES / len(space)
 

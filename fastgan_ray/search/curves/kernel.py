@@ -131,9 +131,9 @@ def gradient(
 ) -> Array:
     """Return the gradient of sum(weights * covariance) with respect to the logs of `hyper`.
 
-    The covariance (rows, rows) is that of the values of several evaluations, the rows. `weights`
-    has the same shape. `squared` has the squared distances between the points of the trials.
-    `trial` has the index of each row's trial, and `time` has each row's log-time.
+    A row is an evaluation, and the covariance (rows, rows) is that of the values of all rows.
+    `weights` has the same shape. `squared` has the squared distances between the points of the
+    trials. `trial` has the index of each row's trial, and `time` has each row's log-time.
     """
     gaps = np.abs(time[:, None] - time[None])
     points = point_kernel(hyper, squared)

@@ -151,7 +151,7 @@ def _root(hyper: Hyperparameters, squared: Array, rows: Rows) -> Array:
 def loss(logs: Array, prior: Prior, squared: Array, rows: Rows) -> tuple[float, Array]:
     """Return the negative log posterior density of the hyperparameters, and its gradient.
 
-    `logs` has the logarithms of the hyperparameters. A constant is left out of the density.
+    `logs` has the logarithms of the hyperparameters. The log density lacks a constant term.
     `squared` has the squared distances between the points of the trials.
     """
     hyper = Hyperparameters(logs)

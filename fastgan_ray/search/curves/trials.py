@@ -36,8 +36,8 @@ def rows_of(trials: Sequence[Trial], total_kimg: float, max_rows: int = MAX_ROWS
     all values are divided by their standard deviation instead. An infeasible trial gets one more
     row: at the end of a training, with the worst of all values.
 
-    Each trial has at most `max_rows` / (number of trials) of its evaluations in the result, but
-    always at least two. These are its last evaluation and some of its earlier evaluations.
+    The result has the last evaluation of each trial, and some of its earlier evaluations. At most
+    `max_rows` / (number of trials) evaluations of a trial are used, or 2 if this limit is below 2.
     """
     per_trial = max(LEAST_ROWS, max_rows // max(1, len(trials)))
     kept = [_thinned(trial.values, per_trial) for trial in trials]

@@ -129,7 +129,7 @@ class Hyperband(_RuleWithTolerance):
         return f"needs the key max_iter, because the first comparison is at {comparison}"
 
     def _with_s(self, max_iter: float) -> str:
-        """Return an example for an error message: s = 2, and the kimg of the first comparison."""
+        """Return a part of an error message: an example with `s: 2` and this `max_iter`."""
         first = max_iter / self.eta**2
         kimg = f"{max_iter:g} / {self.eta:g}^2 = {first:.4g} kimg"
         return f"the key s; for example, `s: 2` sets the first comparison to {kimg}"
@@ -227,10 +227,11 @@ class Patience(_RuleWithTolerance):
 
 
 class Chance(_Rule):
-    """End a trial that is unlikely to end among the best, by the learning curves of all trials.
+    """Settings of the rule that stops a trial if it is unlikely to become one of the best.
 
-    A Gaussian process of the learning curves predicts how each trial ends. If early values say
-    little about the end, as on some data sets, no trial is unlikely to end well, and none ends.
+    A Gaussian process predicts the final value of each trial from the learning curves of all
+    trials. If early values say little about final values, as on some data sets, no trial is
+    stopped.
     """
 
     type: Literal["chance"] = "chance"

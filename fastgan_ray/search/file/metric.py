@@ -90,10 +90,10 @@ def metric_setting(metric: Metric, base: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
-    """Return `metric` with the full name that it has with the evaluation settings `after`.
+    """Return `metric` with a new full name, for the evaluation settings `after`.
 
-    `metric` has the full name that it has with the settings `before`. If the two names differ, the
-    returned metric has no target, because its values cannot be compared with the old target.
+    Its old full name is for the settings `before`. If the two names differ, the result has no
+    target, because new values cannot be compared with the old target.
     """
     name = same_metric(metric.name, before, after) or metric.name  # costs keep their names
     return (

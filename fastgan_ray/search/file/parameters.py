@@ -170,7 +170,7 @@ def _conditions(
 
     `when` maps each parent, a parameter on which `name` depends, to a value or a list of values.
     `earlier` has the parameters before `name` in the file, and `names` has all names in the file.
-    Raise an error if a parent is not in `earlier` or cannot have one of its values in `when`.
+    Raise an error if a parent is not in `earlier`, or if `when` has an impossible value for it.
     """
     conditions = []
     for parent, wanted in when.items():

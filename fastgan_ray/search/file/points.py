@@ -73,7 +73,7 @@ def _check_grid(space: SearchSpace, settings: Mapping[str, Any]) -> None:
 def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
     """Return "" if at least one of TRIES random points of `space` is valid.
 
-    Otherwise return a rule that one of these points breaks, with the name of the setting.
+    Otherwise, return "setting: rule" with a rule that one of these points breaks.
     """
     rng = random.Random(0)
     rule = ""

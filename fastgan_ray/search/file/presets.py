@@ -66,10 +66,10 @@ def preset_copy(name: str) -> str:
 def file_or_preset(path: Path) -> Path:
     """Return `path` if it is a file, else the path of the preset with this name.
 
-    A missing `path` without a folder and without a suffix must be the name of a preset. Raise
-    UserError if no preset has this name, or if `path` is missing and is the name of a preset with
-    the suffix .yaml or .yml. Any other missing path is returned unchanged, because the reader of
-    the file reports the error.
+    If `path` is missing, there are three cases:
+    - without a folder and a suffix: raise UserError if `path` is not the name of a preset.
+    - the name of a preset, with the suffix .yaml or .yml: raise UserError.
+    - any other path: return it unchanged, because the reader of the file reports the error.
     """
     if path.is_file():
         return path

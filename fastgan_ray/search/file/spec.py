@@ -83,10 +83,10 @@ def start_point(spec: SearchSpec) -> dict[str, Any]:
 
 
 def substitutes(spec: SearchSpec) -> dict[str, tuple[Any, Any]]:
-    """Return the parameters that have another number than their default in `start_point`.
+    """Return the parameters whose number in `start_point` differs from their default.
 
-    The result maps the name of each of these parameters to (default, number in `start_point`).
-    Parameters with a single possible value are left out.
+    The result is {name: (default, number in `start_point`)}. Parameters with a single possible
+    value are left out.
     """
     defaults, start = base_settings(spec), start_point(spec)
     return {
