@@ -181,8 +181,8 @@ def neighbours(
         Literal["features", "lpips"],
         typer.Option(
             help="How to compare pictures. features: by the features that the run's metric uses. "
-            "lpips: by LPIPS on VGG-16, which compares all details. With --embedded, both use the "
-            "feature network inside the package."
+            "lpips: by LPIPS on VGG-16, which compares all details. With --embedded, "
+            "features and lpips use the feature network that is installed with fastgan-ray."
         ),
     ] = "features",
     embedded: opt.Embedded = False,

@@ -256,8 +256,8 @@ class ModelFields(Section):
     def logits(self) -> int:
         """The number of logits that the discriminator computes for one picture.
 
-        For a square picture, each branch of fastgan computes 5 x 5 logits. With d_high_frequency,
-        there are 5 x 5 more logits for each level in `judged_sides`. Each of the four parts of a
+        Each branch of fastgan computes 5 x 5 logits for a square picture, and so does
+        d_high_frequency at each level in `judged_sides`. Each of the four parts of a
         projected discriminator computes about 4 x 4 logits. The other architectures compute one
         logit.
         """

@@ -110,7 +110,10 @@ def evaluate(
 
 
 def latents(config: EvalConfig, nz: int) -> Tensor:
-    """Draw the latents (num_fakes, nz) of an evaluation on the CPU, the same for all trials."""
+    """Draw the latents (num_fakes, nz) of an evaluation.
+
+    They are drawn on the CPU and are the same for all trials.
+    """
     return torch.randn(config.num_fakes, nz, generator=torch.Generator().manual_seed(config.seed))
 
 

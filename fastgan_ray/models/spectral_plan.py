@@ -120,8 +120,8 @@ class Plan:
     def multiply(self, flat_N: Tensor, v_V: Tensor) -> list[Tensor]:
         """Multiply each weight, as a matrix, by its vector v.
 
-        `flat_N` has the elements of all weights, and `v_V` has their vectors v. The results are
-        vectors with U elements in total.
+        `flat_N` has the elements of all weights, and `v_V` has their vectors v. Return one vector
+        for each weight: the product of its matrix and its v.
         """
         products = [self.small.multiply(flat_N, v_V)] if self.small else []
         for batch in self.batches:

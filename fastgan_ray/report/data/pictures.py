@@ -41,7 +41,7 @@ Facts = dict[str, Any]
 
 
 def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, Source | None]:
-    """Return the facts of a set of pictures, and a source of the pictures that were compared.
+    """Return the facts of a set of pictures, and a source of the pictures.
 
     The facts are a dict of JSON values:
     - "path": a path or the name of a set, as in `config`.
@@ -53,7 +53,8 @@ def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, S
     - "transparent": the number of pictures with transparent parts.
     - "sizes", "compared": the results of `_sizes` and `_compare`.
     - "resolution": {"value", "share", "needed"}. "value" is a suitable resolution, "share" is the
-      share of the pictures that are large enough for it, and "needed" is the share that should be.
+      share of the pictures that are large enough for it, and "needed" is the smallest share with
+      which a resolution counts as suitable.
     - "aspect": {"value", "share"}. "value" is a suitable aspect ratio, and "share" is the share
       of the pictures that have about this ratio.
     - "copies": lists of names of equal pictures.

@@ -121,7 +121,7 @@ def galleries(run: Run) -> dict[str, Any]:
     """Return {"grids", "same"}: grids of samples, and whether all grids show the same latents.
 
     The grids are of the best trials, or of one trial for each arm of an ablation. "same" is True if
-    all latents have the same size, because then all grids show the same latents.
+    the latents of all generators have the same size. Then the grids use the same random numbers.
     """
     most = COLOURS if run["kind"] == "search" else 2 * COLOURS
     colours = trial_colours(run)

@@ -174,8 +174,8 @@ def _judged(model: ModelConfig, gradient_checkpointing: bool) -> float:
     """Return the number of values that D stores for the high frequencies of one picture's maps.
 
     D judges the high frequencies of the maps at the levels in `model.judged_sides`. The high
-    frequencies of a map do not pass through the next block of D, but through all later blocks and
-    the head. The head stores three maps, each with the head's number of channels.
+    frequencies of a map have half its size, so they skip the block after this level. They pass
+    through all later blocks and through the head, which stores three maps.
     """
     channels = discriminator_channels(model)
     per_down = 1 if gradient_checkpointing else MAPS_PER_DOWN

@@ -1,9 +1,10 @@
 """Compute how much a further evaluation improves the result of a search: the knowledge gradient.
 
-An action trains a new point, or continues a trial, until a log-time (see `kernel`). Then the trial
-is evaluated. The evaluation changes the expected values of all points at the end of a training.
-Suppose that the search stops and chooses the point with the best expected value. The knowledge
-gradient of the action is the average improvement of this best expected value (Frazier et al. 2009).
+An action is a training of a new point, or the continuation of a trial, up to some log-time (see
+`kernel`). Then the trial is evaluated. Each point has an expected final value, and the evaluation
+changes these expected values. The result of a search is the point with the best expected final
+value. The knowledge gradient of the action is the average improvement of this best value (Frazier
+et al. 2009).
 
 Expected improvement ignores three facts that the knowledge gradient uses. Evaluations have noise.
 An early value determines the value at the end only partly. A second training of the best point can
@@ -56,8 +57,8 @@ def knowledge_gradient(
     """Return the knowledge gradient of each action, in the unit of the values in `Rows`.
 
     `candidates` are points as `encode` returns them. The first `tried` candidates have been
-    trained, so the search can choose them. Any other candidate can be chosen only after an action
-    has trained it. `variance` is the known variance of the error of an evaluation.
+    trained. The result of a search must be a trained point: one of these, or the point that the
+    action trains. `variance` is the known variance of the error of an evaluation.
     """
     hyper = posterior.hyper
     count = len(candidates[0])

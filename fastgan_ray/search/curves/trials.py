@@ -72,9 +72,9 @@ def _scale(values: Sequence[float]) -> Any:  # noqa: ANN401 - a function of a nu
 
 
 def with_expected(rows: Rows, trial: Array, value: Array) -> Rows:
-    """Return `rows` with one more row for each running trial, at the end of its training.
+    """Return `rows` with one more row for each running trial: its expected final value.
 
-    `trial` has the indices of the running trials, and `value` their expected values at the end.
+    `trial` has the indices of the running trials, and `value` their expected final values.
     """
     count = len(trial)
     return Rows(

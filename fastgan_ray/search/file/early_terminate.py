@@ -239,7 +239,8 @@ class Chance(_Rule):
         0.05,
         gt=0,
         le=0.5,
-        description="a trial ends if its probability to end among the best is below this one",
+        description="a trial is stopped if its probability to become one of the best is below this "
+        "number",
     )
     best: float = Field(
         0.1,
@@ -249,13 +250,13 @@ class Chance(_Rule):
         "trial, the best trial",
     )
     min_iter: Kimg | None = Field(
-        None, description="kimg before which no trial ends; null = a trial may end at once"
+        None, description="kimg before which no trial is stopped; null = no such limit"
     )
     min_trials: int = Field(
         3,
         ge=1,
         le=1000,
-        description="no trial ends before at least this number of trials has reached the end",
+        description="no trial is stopped before this number of trials has finished",
     )
 
     @property

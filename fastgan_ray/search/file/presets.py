@@ -64,12 +64,13 @@ def preset_copy(name: str) -> str:
 
 
 def file_or_preset(path: Path) -> Path:
-    """Return `path` if it is a file, else the path of the preset with this name.
+    """Return the file to read for an argument that is the path of a file or the name of a preset.
 
-    If `path` is missing, there are three cases:
-    - without a folder and a suffix: raise UserError if `path` is not the name of a preset.
-    - the name of a preset, with the suffix .yaml or .yml: raise UserError.
-    - any other path: return it unchanged, because the reader of the file reports the error.
+    If no file `path` exists, there are three cases:
+    - `path` has no folder and no suffix. Return the file of the preset with this name. Raise
+      UserError if there is no such preset.
+    - `path` is the name of a preset followed by .yaml or .yml. Raise UserError.
+    - In all other cases, return `path`. The reader of the file then reports that it is missing.
     """
     if path.is_file():
         return path

@@ -44,9 +44,9 @@ def local_gpus() -> Node:
 def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
     """Return the resources of each live machine, with the memory and capability of its GPUs.
 
-    `inspect` is a function that returns a dict as `local_gpus` does. Of all machines with the
-    same kind and number of GPUs, it runs on one. If it finds no GPU or does not answer, the values
-    in ASSUMED are used.
+    `inspect` is a function that returns a dict as `local_gpus` does. Machines with the same kind
+    and number of GPUs form a group, and `inspect` runs on one machine of each group. If it finds no
+    GPU or does not answer, the group has the values in ASSUMED.
     """
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node for node in list_nodes() if node["Alive"]]

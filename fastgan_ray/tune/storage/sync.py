@@ -134,7 +134,7 @@ class DriverSync(TrialCallback):
                 self._behind.add(trial.trial_id)
 
     def trial_ended(self, trial: Trial) -> None:
-        """Send files at Ray Tune's next step, because some files change when a trial ends."""
+        """Note that files must be sent at Ray Tune's next step, because a trial has ended."""
         self._due = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
