@@ -310,5 +310,5 @@ def test_a_files_metric_is_the_metric_of_its_trainings():
     spec = ablation_from_text(ABLATION, "a.yaml")
     assert arm_config(spec, "narrow").eval.metric == "kd"
     base = "{eval: {extractor: efficientnet_lite0, metric: fd}}"
-    with pytest.raises(UserError, match=r"eval\.metric is fd: leave eval\.metric out"):
+    with pytest.raises(UserError, match=r"eval\.metric is fd; remove eval\.metric"):
         ablation_from_text(ABLATION.replace("{eval.extractor: efficientnet_lite0}", base), "a.yaml")

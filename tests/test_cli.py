@@ -480,7 +480,7 @@ def test_an_interrupted_search_has_the_shells_status_and_says_how_to_go_on(monke
 def test_a_folder_without_a_best_names_its_trials(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "ablation" / "trials" / "00000")
     assert call("evaluate", tmp_path / "ablation") == 2
-    assert "name the folder of a trial, e.g." in capsys.readouterr().err
+    assert "give the folder of a trial, e.g." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

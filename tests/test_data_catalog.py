@@ -150,7 +150,8 @@ def test_the_plan_and_the_list_say_where_to_put_the_zip(cache, capsys):
     folder = cache / "datasets"
     assert call("data") == 0
     out = capsys.readouterr().out
-    assert "Put its archive NAME.zip into this folder:\n" in out and f"  {folder}\n" in out
+    words = "Put a zip archive of its pictures, NAME.zip, into this folder:"
+    assert words in " ".join(out.split()) and f"  {folder}\n" in out
     assert call("check", "ablation_table3", "--json") == 0
     notes = [data["note"] for data in json.loads(capsys.readouterr().out)["data"]]
     assert notes == [
