@@ -123,8 +123,8 @@ def metric_sentences(facts: Facts) -> list[str]:
         "package).",
         f"If {counted(count, 'picture')} of a perfect generator were compared with {count} of "
         "your pictures, the distances would be about the same. A generator with lower values "
-        "copies your pictures. With more pictures, the Frechet distance of a perfect generator is lower, and "
-        "its kernel distance is still about 0.",
+        "copies your pictures. With more pictures, the Frechet distance of a perfect generator is "
+        "lower, and its kernel distance is still about 0.",
         f"Differences below {2 * halves['fd_sd']:.1f} in the Frechet distance or "
         f"{2000 * halves['kd_sd']:.2f} thousandths in the kernel distance can be chance.",
     ]
