@@ -99,8 +99,9 @@ def all_numbers(values: Sequence[object]) -> bool:
 def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
     """Return ticks {"at" (the coordinate), "text"} for `values`.
 
-    If there are more than FEW different values, the ticks are at round numbers. Otherwise, the
-    ticks are at the values. A value whose text would overlap with the previous text has no tick.
+    If the number of different values is above the constant FEW, the ticks are at round numbers.
+    Otherwise, they are at the values. A value whose text would overlap with the previous text has
+    no tick.
     """
     distinct = sorted(set(values))
     if len(distinct) > FEW:

@@ -47,7 +47,7 @@ METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".png": {}
 
 
 def as_csv(curves: Curves) -> str:
-    """Return the points of all curves as CSV text, with the columns COLUMNS."""
+    """Return the points of all curves as CSV text, with the columns in COLUMNS."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

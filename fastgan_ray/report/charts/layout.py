@@ -79,8 +79,8 @@ def trial_marks(run: Run) -> dict[str, Mark]:
 def separate_labels(marks: Sequence[Mark], bottom: float = BOTTOM) -> None:
     """Set "label_y" of each mark that has a label, so that the labels do not overlap.
 
-    "label_y" is near the y coordinate of the mark's "end" (x, y). No label is below the coordinate
-    `bottom`.
+    "end" is the point (x, y) that has the label; "label_y" is near its y coordinate. No label is
+    below the coordinate `bottom`.
     """
     labelled = (mark for mark in marks if mark["label"])
     order = sorted(labelled, key=lambda mark: float(mark["end"][1]))

@@ -1,7 +1,7 @@
 """Compute the content of ablation.json: the numbers and the verdict of each arm.
 
-A trial is a dict with the keys in COLUMNS, "rows" and "protocol". "data" is the name of the data
-set (see `data_name`), and "rows" are the rows of the trial's metrics.jsonl.
+A trial is a dict. Its keys are "rows", "protocol", and the names in COLUMNS. "data" is the name of
+the data set (see `data_name`), and "rows" are the rows of the trial's metrics.jsonl.
 """
 
 from __future__ import annotations

@@ -144,9 +144,9 @@ def protocol_of(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
 
 
 def shared_note(run: Run) -> str:
-    """Return a note if two feature networks have the same training data, else "".
+    """Return a note if the feature networks of the metric and of D have the same training data.
 
-    The two networks are the metric's network and D's network. `run` is a search or a training.
+    Otherwise, return "". `run` is a search or a training.
     """
     protocol = run["protocols"].get("", {})
     return shared_data_note(protocol.get("shared_data", ""))

@@ -4,7 +4,7 @@ The page itself contains no names of generators. So each run has the key in a fi
 its folder votes/. The key is a dict:
 - "format": FORMAT.
 - "page": the id of the page.
-- "generators": the generators (see `vote_generators`), with the fields STORED only.
+- "generators": the generators (see `vote_generators`), with only the fields in STORED.
 - "own": the numbers of the generators that belong to this run.
 - "same_protocol": whether all generators were measured in the same way.
 - "pairs": a list of [left, right], the numbers of the two generators of each pair.
@@ -43,7 +43,7 @@ class Pair(NamedTuple):
     control, i.e. of the training pictures. Each side shows pictures from one grid of its generator.
     `cells` has the keys of the two grids in "grids" (see `vote_generators`); the key of the control
     is "". Both sides show the pictures with the indices `tiles` in their grid. The control shows
-    `len(tiles)` training pictures, which are chosen at random with the seed `tiles`.
+    `len(tiles)` training pictures. They are chosen at random, and the tuple `tiles` is the seed.
     """
 
     left: int
@@ -70,7 +70,7 @@ def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed:
 
 
 def _deal(matches: Sequence[Match], count: int, rng: np.random.Generator) -> list[Match]:
-    """Return `count` matches. The given `matches` are repeated as often as necessary.
+    """Return `count` matches: repeat the given `matches` as often as necessary.
 
     Each repetition has a new random order. From one repetition to the next, the left and right
     sides of every match are swapped.

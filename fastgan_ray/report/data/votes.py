@@ -47,7 +47,8 @@ class Voter(TypedDict):
 class Result(TypedDict):
     """The sum of all votes on one page; `page` is the page's id.
 
-    `own` has the numbers of the generators that belong to the run whose folder was read.
+    `own` has the numbers ("number" in `rows`) of the generators that belong to the run whose folder
+    was read.
     """
 
     page: str

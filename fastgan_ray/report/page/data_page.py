@@ -147,7 +147,7 @@ def _bars(ranges: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _near(compared: Facts | None, source: Source | None) -> dict[str, Any]:
     """Return {"count", "pairs"}: the number of pairs of near duplicates, and thumbnails of pairs.
 
-    "pairs" has only the MOST_PAIRS nearest pairs.
+    "pairs" has only the nearest pairs (at most MOST_PAIRS).
     """
     if compared is None or source is None:
         return {"count": 0, "pairs": []}

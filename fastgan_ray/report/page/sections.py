@@ -1,6 +1,6 @@
 """Return the content of each section of report.html as plain data.
 
-A `run` is the result of `read_run`.
+The argument `run` is the result of `read_run`.
 """
 
 from __future__ import annotations

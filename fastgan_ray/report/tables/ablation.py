@@ -98,10 +98,10 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def other_moment(summary: dict[str, Any]) -> str:
-    """Return the other kind of checkpoints that the main table shows: "best" or "last".
+    """Return the second kind of checkpoints in the main table: "best" or "last".
 
-    The arms are compared by checkpoints of the kind `summary["compare"]`. Return "" if no arm has a
-    metric value for the other kind.
+    The first kind is `summary["compare"]`, by which the arms are compared. Return "" if no arm has
+    a metric value for the second kind.
     """
     known = any(part["seeds"] for arm in summary["arms"] for part in arm["other_moment"])
     return {"last": "best", "best": "last"}[summary["compare"]] if known else ""
