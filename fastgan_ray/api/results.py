@@ -119,8 +119,8 @@ class Results:
     def generator(self, device: str = "auto", which: Which = "best") -> Generator:
         """Load the generator of `best`: the best trial, the best arm, or the training.
 
-        `device` is auto, cpu, cuda or mps. `which` chooses the best or the last checkpoint. Raise
-        UserError if no trial has a metric value yet.
+        `device` is "auto", "cpu", "cuda" or "mps". `which` chooses the best or the last checkpoint.
+        Raise UserError if no trial has a metric value yet.
         """
         from fastgan_ray.latent.generator import Generator
 

@@ -37,8 +37,8 @@ class TerminalReporter:
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
         """Print the chosen metrics, the speed, the path of the sample grid, and any warning.
 
-        Print MARK after the metrics if the feature networks of the metric and of the discriminator
-        were trained on the same data.
+        The sign in the constant MARK follows the metrics if the feature networks of the metric and
+        of the discriminator were trained on the same data.
         """
         self._last = metrics
         names = [name for name in self._names if name != NO_METRIC]

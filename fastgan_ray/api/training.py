@@ -70,10 +70,10 @@ def run_training(
 
 
 def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
-    """Return the checkpoint from which the training in `out` continues; None if not `resume`.
+    """Return the checkpoint from which the training in `out` continues, if `resume` is True.
 
-    Raise UserError if `out` has no training to resume, or if `resume` and `overwrite` are both
-    True.
+    Otherwise, return None. Raise UserError if `out` has no training to resume, or if `resume` and
+    `overwrite` are both True.
     """
     from fastgan_ray.train.checkpoint import interrupted
     from fastgan_ray.train.find_checkpoint import find_checkpoint
