@@ -49,8 +49,8 @@ def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped
 
     `padding` makes the crop larger than the box; see `crop_of`. If a picture file has several
     pages, a row can name a page ("a.tif[07]") or the file ("a.tif"). The row of the file is used
-    for all pages that have no row. In the result, the facts of a picture have the width and height
-    of the crop. Raises UserError if the CSV file or a row is not valid, or if a box extends more
+    for all pages that have no row. In the result, each picture's `facts` have the width and height
+    of its crop. Raises UserError if the CSV file or a row is not valid, or if a box extends more
     than 1 pixel beyond its picture.
     """
     boxes = read_boxes(path)

@@ -25,11 +25,11 @@ def load_images(
 ) -> np.ndarray[Any, Any]:
     """Return all pictures of a source, fitted to `size` (H, W), as a uint8 array (N, H, W, C).
 
-    C is 3, or 1 if the source's mode is grey, or 4 if it is rgba. The array is a read-only memory
-    map of a file in the cache. The first call writes this file; its name is a hash of the pictures
-    and settings. All processes on the machine share the file, and several may write it at the same
-    time. Raises UserError if the cache cannot be written, or if a picture changed since the source
-    was opened.
+    C is 1 if the source's mode is "grey", 4 if it is "rgba", else 3. The array is a read-only
+    memory map of a file in the cache. The first call writes this file; its name is a hash of the
+    pictures and settings. All processes on the machine share the file, and several may write it at
+    the same time. Raises UserError if the cache cannot be written, or if a picture changed since
+    the source was opened.
     """
     background = config.background.lower()
     settings = [_VERSION, source.digest, *size, source.mode, config.fit, background]

@@ -65,8 +65,8 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
     """Return a function that converts pictures of `mode` from an ICC profile to sRGB.
 
     `mode` is RGB, L or CMYK. Return None if the profile must be ignored, because it is damaged
-    or for another mode. Also return None if a profile for RGB or L changes every colour by at most
-    _SAME of 255 levels.
+    or for another mode. Also return None if `mode` is RGB or L and the profile changes no value of
+    a colour by more than _SAME (of 255).
     """
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -130,7 +130,7 @@ def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
 def _has_picture(folder: Path) -> bool:
     """Return whether a hidden folder or its subfolders contain a picture.
 
-    Only the first _HIDDEN_FILES files are checked.
+    After _HIDDEN_FILES files without a picture, the search stops.
     """
     files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
     return any(map(_is_picture_file, itertools.islice(files, _HIDDEN_FILES)))
@@ -156,7 +156,7 @@ def _is_array(path: Path) -> bool:
 
 
 def head_of(path: Path) -> bytes:
-    """Return the first HEAD_BYTES of a file, which `kind_of` needs."""
+    """Return the first bytes of a file (at most HEAD_BYTES), for `kind_of`."""
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
 

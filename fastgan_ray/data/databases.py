@@ -28,7 +28,8 @@ def open_lmdb(path: Path) -> Listing:
 
     `_pictures` says which values count as pictures. If the keys of all pictures have the form
     `<resolution>-<index>`, only the largest complete resolution is used (see `_largest_complete`).
-    Raises UserError if the LMDB is damaged, or has fewer pictures than a key of _COUNTS states.
+    Raises UserError if the LMDB is damaged, or has fewer pictures than it states (see
+    `_stated_count`).
     """
     try:
         with _lmdb_lock, _open(path) as env, env.begin(buffers=True) as transaction:
@@ -94,7 +95,7 @@ def _not_a_picture(name: str, pattern: str) -> LeftOut | None:
 
 
 def _stated_count(transaction: lmdb.Transaction) -> int | None:
-    """Return the number of pictures that the LMDB states in a key of _COUNTS, or None."""
+    """Return the number of pictures that the LMDB stores under a key in _COUNTS, or None."""
     for key in _COUNTS:
         value = transaction.get(key.encode())
         if value is not None and bytes(value).isdigit():

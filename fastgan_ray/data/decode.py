@@ -41,12 +41,12 @@ _UPRIGHT = {
 def decode(data: bytes, background: str, frame: int = 0, mode: Mode = "rgb") -> Image.Image:
     """Decode a picture file to `mode`; convert it to sRGB and rotate it as its EXIF data says.
 
-    Pillow's mode of the result is L for grey, RGB for rgb and RGBA for rgba. `frame` is the index
-    of the page or frame, from 0. If `mode` has no alpha, transparent parts show the colour
-    `background`. 16-bit grey is scaled to 8 bits. Call this function within `pillow_warnings_off`.
-    Raises UserError if the picture is damaged or incomplete, has a format that cannot be read, or
-    has more than MAX_PIXELS pixels. The message has only the reason; the caller adds the file's
-    name.
+    If `mode` is "grey", the result has Pillow's mode L; for "rgb", RGB; for "rgba", RGBA. `frame`
+    is the index of the page or frame, from 0. If `mode` has no alpha, transparent parts show the
+    colour `background`. 16-bit grey is scaled to 8 bits. Call this function within
+    `pillow_warnings_off`. Raises UserError if the picture is damaged or incomplete, has a format
+    that cannot be read, or has more than MAX_PIXELS pixels. The message has only the reason; the
+    caller adds the file's name.
     """
     if frame:
         return final_mode(_later_frame(data, frame), background, mode)

@@ -21,8 +21,8 @@ _COMMON = 0.8
 def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
     """Return the factor by which a picture is enlarged to `size` (height, width).
 
-    A factor below 1 means that the picture is reduced. If the factors for height and width differ,
-    the result is the smaller factor if `config.fit` is pad, else the larger factor.
+    A factor below 1 means that the picture is reduced. The factors for height and width can differ.
+    If `config.fit` is "pad", the smaller factor is returned, else the larger factor.
     """
     factors = (size[0] / picture.facts.height, size[1] / picture.facts.width)
     return min(factors) if config.fit == "pad" else max(factors)
@@ -31,8 +31,8 @@ def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
 def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect: str) -> int:
     """Return the largest resolution at which few pictures must be enlarged.
 
-    At this resolution, at least the fraction LARGE_ENOUGH of the pictures need no enlargement. If
-    no resolution satisfies this, return the lowest resolution. `aspect` is a key of ASPECTS.
+    The fraction of pictures that need no enlargement is at least LARGE_ENOUGH. If no resolution
+    satisfies this, return the lowest resolution. `aspect` is a key of ASPECTS.
     """
 
     def is_justified(resolution: int) -> bool:
@@ -53,8 +53,8 @@ def share_unenlarged(
 def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:
     """Return the most common proportions (a key of ASPECTS), and the fraction of such pictures.
 
-    Each picture counts for the key that is nearest to its proportions. If no key has at least the
-    fraction _COMMON of the pictures, return "1:1" and the fraction of pictures that count for it.
+    Each picture counts for the key that is nearest to its proportions. If the largest fraction
+    is below _COMMON, return "1:1" and the fraction of pictures that count for "1:1".
     """
     counts = Counter(nearest_aspect(picture) for picture in pictures)
     aspect, count = counts.most_common(1)[0]

@@ -51,10 +51,11 @@ def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
 
 
 def require_different_limits(limits: Set[float | None], pool: Source) -> None:
-    """Raise UserError if `limits` has several values of `data.limit` and one has no effect.
+    """Raise UserError if there are several `limits` and at least one has no effect.
 
-    A limit has no effect if it is at least the number of pictures in `pool`. A training with such a
-    limit uses all pictures, like a training without a limit (None).
+    The limits are values of `data.limit`. A limit has no effect if it is at least the
+    number of pictures in `pool`. A training with such a limit uses all pictures, like a training
+    without a limit (None).
     """
     without_effect = [limit for limit in limits if limit is not None and limit >= len(pool)]
     if without_effect and len(limits) > 1:

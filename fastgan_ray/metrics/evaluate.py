@@ -61,7 +61,7 @@ class MetricInputs(NamedTuple):
 class Evaluation(NamedTuple):
     """The metrics of an evaluation by name, and pairs of a fake and its nearest training picture.
 
-    `pairs` has the CLOSEST_PAIRS pairs with the smallest distances, the nearest first.
+    `pairs` has the pairs with the smallest distances (at most CLOSEST_PAIRS), the nearest first.
     """
 
     values: dict[str, float]
@@ -78,14 +78,14 @@ def evaluate(
     early: bool = False,
     track: Track = silently,
 ) -> Evaluation:
-    """Compute all METRICS of `config.num_fakes` generated pictures against the reference.
+    """Generate `config.num_fakes` pictures; compare them with the reference by all metrics.
 
     `sample` maps latents (B, nz) on `device` to pictures (B, C, H, W) in [-1, 1]; each picture must
     depend only on its own latent. The latents depend only on `config.seed`, so all trials use the
     same latents. The batch size changes values only by rounding.
 
     If `early` is True and `config.early_fakes` is set, the evaluation is cheap: it uses
-    `config.early_fakes` pictures from other latents, and the metrics' names begin with early/.
+    `config.early_fakes` pictures from other latents, and the metrics' names begin with "early/".
     Raises DivergedError for a non-finite picture, feature or metric.
     """
     assert extractor.name == config.extractor

@@ -189,8 +189,8 @@ def _left_vectors(product: Array) -> Array:
     """Return the left singular vectors of `product`, as columns.
 
     They are computed as the eigenvectors of the Gram matrix, because an SVD would take far longer.
-    The singular value of a vector v is the norm of v' `product`. The root of the eigenvalue would
-    lose half the digits of a small singular value.
+    To get the singular value of a vector v, compute the norm of v' `product`. The root of v's
+    eigenvalue would lose half the digits of a small singular value.
     """
     vectors: Array = linalg.eigh(product @ product.T, driver="evd", check_finite=False)[1]
     return vectors
@@ -205,9 +205,9 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
     If a row x is removed and the rest is centred again, the scatter matrix of `this` loses
     n / (n - 1) x x', which has rank one. The nuclear norm of M is tr (M' M)^(1/2), and M' M also
     changes by a matrix of rank one. The square root of a matrix A is the integral of
-    (2 / pi) A / (A + u^2) over u > 0. So a determinant gives the decrease of the nuclear norm:
-    -(1 / pi) integral of log(1 - n / (n - 1) q(u)).
-    q(u) is the sum of v^2 / (values^2 + u^2), where v is the row of `vectors` for x.
+    (2 / pi) A / (A + u^2) over u > 0. With the matrix determinant lemma, the nuclear norm decreases
+    by -(1 / pi) times the integral of log(1 - n / (n - 1) q(u)) over u > 0. Here, q(u) is the sum
+    of v^2 / (values^2 + u^2), and v is the row of `vectors` that belongs to x.
     """
     n = len(this.rows)
     squares: Array = np.einsum("id,id->i", this.rows, this.rows)
@@ -222,7 +222,7 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
 
 
 def _norm_of_each(values: Array, vectors: Array) -> Array:
-    """Return the decreases (n,) of the nuclear norm of M with one row left out at a time.
+    """Return how much the nuclear norm of M decreases (n,) if one row is left out at a time.
 
     M, `values` and `vectors` are as in `_without_each`.
     """

@@ -90,8 +90,8 @@ def memorisation(nearest: NearestTraining) -> dict[str, float]:
       quantile of the training pictures' distances to the nearest other training picture. It is
       about 0.05 for new pictures of the same kind, and 1 for copies.
 
-    Source: the comparison of nearest neighbours with a real-to-real reference, as in Meehan et al.
-    2020.
+    Source: Meehan et al. 2020. They also compare the distances from fakes to training pictures with
+    distances between real pictures.
     """
     too_near = np.quantile(nearest.reference, TOO_NEAR)
     return {

@@ -78,7 +78,7 @@ def searchable(config: EvalConfig) -> dict[str, Goal]:
 def run_metric(config: EvalConfig) -> tuple[str, Goal]:
     """Return the full name and the goal of the metric that the setting `eval.metric` chooses.
 
-    If there is no feature network (eval.extractor is none), the name is NO_METRIC.
+    If there is no feature network (`eval.extractor` is "none"), the name is NO_METRIC.
     """
     if config.extractor == "none":
         return NO_METRIC, "minimize"

@@ -50,8 +50,8 @@ def distances(features: npt.ArrayLike) -> Array:
 def with_mirrored(between: Array, features: npt.ArrayLike, mirrored: npt.ArrayLike) -> Array:
     """Return the distances (n, n) of pictures, where a picture may also be mirrored.
 
-    The distance of pictures i and j is the smallest of three distances: i to j, the mirror image of
-    i to j, and i to the mirror image of j. `between` has the distances of the pictures' `features`
+    The distance of pictures i and j is the smallest of three distances: i to j, mirrored i to j,
+    and i to mirrored j. `between` has the distances of the pictures' `features`
     (n, d). `mirrored` (n, d) are the features of the mirror images. The diagonal is infinity.
     """
     rows, others = np.asarray(features, np.float64), np.asarray(mirrored, np.float64)

@@ -54,10 +54,10 @@ class Reference(NamedTuple):
 def load_sets(
     sets: PictureSets, config: RunConfig, extractor: Extractor, track: Track = silently
 ) -> Reference:
-    """Load the features of the reference pictures, and perhaps of the training pictures.
+    """Load the features of the reference pictures.
 
-    The training pictures are loaded if the reference pictures are held out. Raises UserError like
-    `load_reference`.
+    If the reference pictures are held out, the features of the training pictures are also loaded.
+    Raises UserError like `load_reference`.
     """
     reference = load_reference(sets.reference, config, extractor, track)
     if not sets.held_out:
@@ -70,7 +70,7 @@ def load_reference(
 ) -> Reference:
     """Load the features of the pictures in `source`, and of the mirror images if a run needs them.
 
-    A run needs the mirror images if `config` has data.flip above 0 or eval.mirrored_reference.
+    A run needs the mirror images if `data.flip` is above 0 or `eval.mirrored_reference` is true.
     Raises UserError if all pictures have the same features, because metrics need different
     pictures.
     """

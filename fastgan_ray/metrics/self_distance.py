@@ -38,7 +38,7 @@ def embedded_features(
 def self_distance(source: Source, config: DataConfig, track: Track = silently) -> Halves | None:
     """Return the distances between two random halves of the pictures, from the cache if possible.
 
-    Return None if there are fewer than SMALLEST pictures.
+    Return None if the number of pictures is below SMALLEST.
     """
     if len(source) < SMALLEST:
         return None

@@ -33,7 +33,7 @@ def load_extractor(
     """Load the feature network `name` (a key of EXTRACTORS) on `device`.
 
     Pictures with alpha are put on the colour `background` (#rrggbb). If `picture_px` is given,
-    pictures are first resized to squares of this side. Raises UserError if `name` is "none", or if
+    pictures are first resized to this width and height. Raises UserError if `name` is "none", or if
     the weights are not available.
     """
     if name == "none":

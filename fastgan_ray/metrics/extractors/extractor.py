@@ -48,7 +48,7 @@ class Extractor:
 
         The filter is Pillow's bicubic filter, on float channels. Resized values are clamped, but
         not rounded. This is the same as in clean-fid's mode "clean". If `picture_px` is set,
-        pictures are first resized to squares with this side.
+        pictures are first resized to this width and height.
         """
         if images_BCHW.shape[1] != 3:
             images_BCHW = as_rgb(images_BCHW.float(), self.background, 255.0, 0.0).round()
