@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class PeerFailedError(RuntimeError):
-    """The error in a process if another process of the group has failed or ended.
+    """The error that a process raises if another process of its group has failed or ended.
 
     The other process reports the reason.
     """

@@ -26,9 +26,9 @@ class Discriminator(nn.Module):
 
     `Discriminator.load` loads a trained discriminator. `Discriminator(resolution=512)` builds a new
     discriminator for training. `settings` are settings of the section `model`, such as
-    `resolution`. `seed` is the seed of the initial weights. `mode` is rgb, grey or rgba, for
-    pictures with C = 3, 1 or 4 channels. The attribute `size` is the height and width of a picture
-    in pixels.
+    `resolution`. `seed` is the seed of the initial weights. `mode` is "rgb", "grey" or "rgba",
+    for pictures with C = 3, 1 or 4 channels. The attribute `size` is the height and width of a
+    picture in pixels.
     """
 
     network: AnyDiscriminator
@@ -51,8 +51,8 @@ class Discriminator(nn.Module):
         """Load a trained discriminator in eval mode, with frozen weights.
 
         `path` is the folder of a run, a checkpoint, or a .pth file of the published FastGAN code.
-        `device` is auto, cpu, cuda or mps. `which` chooses the best or the last checkpoint of a
-        run. Raise UserError if there is no discriminator at `path`.
+        `device` is "auto", "cpu", "cuda" or "mps". `which` chooses the best or the last checkpoint
+        of a run. Raise UserError if there is no discriminator at `path`.
         """
         network, config, mode = _load(Path(path), which)
         discriminator = cls.__new__(cls)

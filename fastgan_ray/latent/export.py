@@ -55,10 +55,10 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
     """Write a generator to `out` in the format `name`, a key of FORMATS.
 
     `path` is a checkpoint or the folder of a run. For a run, `which` chooses the best or the last
-    checkpoint. To check the export, draw the pictures of three seeds with the checkpoint and with
-    the export. Return the largest difference between corresponding pixel values in [-1, 1]. Raise
-    UserError if the format does not support this generator, if a package is missing, or if the
-    difference is above TOLERANCE.
+    checkpoint. As a check, the checkpoint and the export both draw the pictures of three seeds.
+    Return the largest difference between corresponding pixel values in [-1, 1]. Raise UserError if
+    the format does not support this generator, if a package is missing, or if the difference is
+    above TOLERANCE.
     """
     checkpoint = locate(path, which)
     FORMATS[name].require(checkpoint)

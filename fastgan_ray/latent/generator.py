@@ -31,8 +31,8 @@ class Generator(nn.Module):
 
     `Generator.load` loads a trained generator. `Generator(resolution=512)` builds a new generator
     for training. `settings` are settings of the section `model`, such as `resolution`. `seed` is
-    the seed of the initial weights. `mode` is rgb, grey or rgba, for pictures with C = 3, 1 or 4
-    channels.
+    the seed of the initial weights. `mode` is "rgb", "grey" or "rgba", for pictures with C = 3,
+    1 or 4 channels.
 
     The attribute `size` is the height and width of a picture in pixels. `nz` is the length of a
     latent. Methods with the argument `seeds` generate one picture for each seed. A seed is an
@@ -75,8 +75,8 @@ class Generator(nn.Module):
         """Load a trained generator in eval mode, with frozen weights.
 
         `path` is the folder of a run, a checkpoint, an exported folder, or a .pth file of the
-        published FastGAN code. `device` is auto, cpu, cuda or mps. `which` chooses the best or the
-        last checkpoint of a run. Raise UserError if there is no generator at `path`.
+        published FastGAN code. `device` is "auto", "cpu", "cuda" or "mps". `which` chooses the best
+        or the last checkpoint of a run. Raise UserError if there is no generator at `path`.
         """
         network, config = load_model(Path(path), which)
         generator = cls.__new__(cls)
@@ -87,7 +87,7 @@ class Generator(nn.Module):
     def latents(self, seeds: Sequence[int], truncation: float = 1.0) -> Latents:
         """Return the latents of `seeds`, multiplied by `truncation`: float32 (len(seeds), nz).
 
-        Raises UserError if the architecture is stylegan2 and `truncation` is not 1.
+        Raises UserError if the generator is a StyleGAN2 and `truncation` is not 1.
         """
         require_truncation(self.network, truncation)
         return latents(seeds, self.nz, truncation).numpy()

@@ -70,8 +70,8 @@ def build_decoder(
 ) -> Decoder:
     """Build a new decoder that maps features (B, c_in, 8, 8) to pictures in [-1, 1].
 
-    The side of a picture is `resolution`, but at most 128 px. A map with a side of 128 px has
-    `width` channels. `rng` draws the initial weights.
+    The pictures have `resolution` x `resolution` px, but at most 128x128 px. Maps of 128x128 px
+    have `width` channels. `rng` draws the initial weights.
     """
     make = LayerFactory(rng, spectral=True)
     return Decoder(make, c_in, width, min(128, resolution), picture_channels)

@@ -151,10 +151,10 @@ class Discriminator(AnyDiscriminator):
     def _high_frequencies(self, features: list[Tensor]) -> list[Tensor]:
         """Compute features from the high frequencies of some maps of the big branch.
 
-        `features` has all maps. Only those with a side in `config.judged_sides` are used. The high
-        frequencies of a map have the size of the next map. They get the next map's number of
-        channels, and then pass through the blocks after the next map, without skips. The result has
-        features (B, K, 8, 8), if H = W, for each side.
+        `features` has all maps. `config.judged_sides` has the sizes, in px, of those that are used.
+        The high frequencies of a map have the size of the next map. `matched` gives them the next
+        map's number of channels. They then pass through the blocks after the next map, without
+        skips. The result has one tensor for each used map: (B, K, 8, 8) if pictures are square.
         """
         processed = []
         for side in self.config.judged_sides:
@@ -190,9 +190,9 @@ def fastgan_discriminator(
 def discriminator_channels(config: ModelConfig) -> dict[int, int]:
     """Return {level: number of channels of D's features at this level}.
 
-    The levels are 8, 16, ..., resolution. If the resolution is at most 256 px, twice the resolution
-    is also a level. If s is at least 16, features of level s have a side of s/2 px in the big
-    branch, and of s/4 px in the small branch. Level 8 is the hidden layer of `Discriminator.head`.
+    The levels are 8, 16, ..., `resolution`, and also 2 x `resolution` if `resolution` is at most
+    256. Level 8 is the hidden layer of `Discriminator.head`. For each other level s, square
+    features have s/2 x s/2 px in the big branch, and s/4 x s/4 px in the small branch.
     """
     channels = widths(_MULTIPLIERS, config.resolution, config.ndf, config.d_channels)
     if config.resolution <= 256:
@@ -238,7 +238,7 @@ def _skips(
 def _small_branch(
     make: LayerFactory, side: int, channels: dict[int, int], picture_channels: int
 ) -> nn.Sequential:
-    """Return the layers from the small picture, of side `side`, to features of 8x8 px.
+    """Return layers that compute features of 8x8 px from a small picture of `side` x `side` px.
 
     The features have `channels[32]` channels.
     """

@@ -75,11 +75,11 @@ class ChainControl(nn.Module):
 
     @torch.no_grad()
     def adapt(self, sign: Tensor, target: float, first_step: int) -> None:
-        """Change p by STEP after a step of D: increase p if D overfits, else decrease p.
+        """After a step of D, add the constant `STEP` to p if D overfits, else subtract it.
 
         `sign` is the mean sign of D's logits of real pictures in this step, from -1 to 1. D
-        overfits if the moving average of `sign` is above `target`. p stays between 0 and 1. In the
-        first `first_step` steps, p does not change.
+        overfits if the moving average of `sign` is above `target`. p stays between 0 and 1. It does
+        not change in D's steps 1 to `first_step`.
         """
         self.steps.add_(1)
         self.sign.lerp_(sign.to(self.sign), 1 - SIGN_DECAY)

@@ -103,8 +103,8 @@ class Generator(AnyGenerator):
     ) -> dict[int, Tensor]:
         """Compute the maps of all sizes: {side in px: map (B, C, side, side)}.
 
-        For style mixing, `style` has the maps of another latent. For the sides in `_styled`, the
-        gates of the skip-layer excitation are then computed from `style`.
+        If `style` is given, it has the maps of another latent, for style mixing. The gates that
+        multiply maps of the sides in `_styled` are then computed from `style`.
         """
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():

@@ -6,8 +6,9 @@ element by element. Norms, divisions and gradients are computed on the flat tens
 `spectral` normalises weights one by one; its results differ only by rounding.
 
 The last letter of a tensor's name is its size. There are L weights. In total, they have N elements,
-U rows and V columns. A vector of size P = U + V has the vectors u of all weights, and then the
-vectors v of all weights. `spectral_plan` has the order of the weights.
+U rows and V columns. Each weight has two singular vectors: u has an entry for each row, and v for
+each column. A tensor of size P = U + V has all vectors u, and then all vectors v. `spectral_plan`
+has the order of the weights.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from fastgan_ray.torch_compat import copy_each_, norm_of_each
 class JointSpectralNorm:
     """Normalises the weights of all convolutions in `modules` at once.
 
-    Within each context `normalised`, all these convolutions must be called.
+    Code within a context of the method `normalised` must call all these convolutions.
     """
 
     def __init__(self, *modules: nn.Module) -> None:

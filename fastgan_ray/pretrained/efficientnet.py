@@ -28,8 +28,8 @@ def load_efficientnet(name: str, size: tuple[int, int] | None = None) -> Efficie
     """Load the network `name` of MODEL_FILES on the CPU, in eval mode, without gradients.
 
     Its convolutions are padded for pictures of `size` (H, W), so that each layer with stride 2
-    halves the sides and rounds up. If `size` is None, the size of the network's training pictures
-    is used. Raises UserError if the weights are missing.
+    halves height and width, rounded up. If `size` is None, the size of the network's training
+    pictures is used. Raises UserError if the weights are missing.
     """
     sizes = {} if size is None else {"image_size": list(size)}
     with torch.device("meta"):  # skip the initialisation of weights
