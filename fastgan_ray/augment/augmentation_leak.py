@@ -64,10 +64,10 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
     """Measure the symptoms of all operations of the policy in pictures (B, C, H, W).
 
     `real` and `fake` are results of `shrink`. If a schedule changes a setting, `config` must have
-    its strongest value so far. `p` is the current probability of the adaptive operations. But p may
-    have been larger before. So p is raised to `config.ada_max_p` if a controller changes p and p is
-    above 0, and to `config.ada_p` if a schedule changes `ada_p`. The same arguments always give the
-    same result. Raises ValueError for fewer than 2 real or 2 generated pictures.
+    its strongest value so far. `p` is the current probability of the adaptive operations. If p is
+    not constant, the largest value that it may have had is used: `config.ada_max_p` if a controller
+    changes p and p is above 0, or `config.ada_p` if a schedule changes `ada_p`. The same arguments
+    always give the same result. Raises ValueError for fewer than 2 real or 2 generated pictures.
     """
     if len(real) < 2 or len(fake) < 2:
         raise ValueError(

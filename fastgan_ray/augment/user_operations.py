@@ -72,9 +72,10 @@ def unregister(name: str) -> None:
 
 
 def setup_of_processes() -> Callable[[], None] | None:
-    """Return a function that registers all registered operations in another process.
+    """Return a function that copies the user's operations to the process in which it is called.
 
-    Return None if no operation is registered. The function can be pickled by cloudpickle.
+    The operations are those that are registered now. If there are none, return None. The function
+    can be pickled by cloudpickle.
     """
     if not REGISTERED:
         return None

@@ -93,7 +93,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
 
 
 def interrupted(folder: Path) -> Path | None:
-    """If the run in `folder` stopped between two evaluations, return its checkpoint, else None."""
+    """Return the checkpoint in `folder` of a run stopped between two evaluations, or None."""
     checkpoint = folder / INTERRUPTED
     return checkpoint if (checkpoint / "metadata.json").is_file() else None
 

@@ -69,8 +69,8 @@ def require_device(config: RunConfig) -> None:
 def limit_gpu_memory(share: float) -> None:
     """Limit this process to the fraction `share` of each GPU's memory; 1 or more means no limit.
 
-    A training that needs more memory then fails itself, and other trials on the same GPU do not
-    fail.
+    If a training then needs more memory, only this training fails, not the other trials on the
+    same GPU.
     """
     if 0 < share < 1 and torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):

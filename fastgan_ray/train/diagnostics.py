@@ -68,12 +68,12 @@ def diagnose(
 ) -> dict[str, float | str]:
     """Look for leaked augmentations and copied training pictures; return metrics by name.
 
-    The metrics leak/... say how much generated and real pictures differ in each symptom of an
-    augmentation. If there are warnings, "warning" has their text. If p can change in the training,
-    it is included as "augment/p".
-
     `real` (N, C, H, W) and the batches in `samples` are downscaled pictures. `p` is the probability
     of the adaptive operations. `values` are the evaluation's metrics.
+
+    In the result, "leak/SYMPTOM" says how much generated and real pictures differ in a symptom of
+    an augmentation. If there are warnings, "warning" has their text. If `p` can change in the
+    training, "augment/p" is `p`.
     """
     findings = measure_symptoms(real, torch.cat(samples), config, p)
     changes_p = adaptive(config) or config.changes("ada_p")

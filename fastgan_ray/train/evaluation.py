@@ -128,13 +128,13 @@ def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -
     """Measure the best checkpoint again, on latents that were not used to choose this checkpoint.
 
     `folder` is the run's folder. If it has no best checkpoint, return {}. The measured metrics are
-    stored in the metadata.json of the best checkpoint, and returned with names that begin with
-    best/. best/kimg is the position of the checkpoint. best/selected is the value by which the
+    stored in the metadata.json of the best checkpoint, and returned with the prefix "best/".
+    "best/kimg" is the position of the checkpoint. "best/selected" is the value by which the
     checkpoint was chosen. This value is too good, because it is the best of many noisy values.
 
     Cheap evaluations and full evaluations use different latents. So a checkpoint that cheap
-    evaluations chose is measured in a full evaluation. If it is also the run's last checkpoint,
-    `last` is this full evaluation, and nothing is measured again.
+    evaluations chose is measured in a full evaluation. If this checkpoint is also the run's last
+    one, its full evaluation is already in `last`, and nothing is measured again.
     """
     checkpoints = best.best_checkpoints(folder)
     if run.config.train.keep_best == 0 or not checkpoints:
@@ -213,11 +213,11 @@ def _draw(
 def _reconstruction(state: TrainState, run: Run, path: Path, last: bool) -> dict[str, float | str]:
     """Measure how well pictures can be reconstructed from D's features (Liu et al. 2021, table 7).
 
-    The result contains, by name, mean distances (`run.distance`) between pictures and their
-    reconstructions. `reconstruction` uses D's decoders; `decoded` is the path of a grid of their
-    outputs. `d_reconstruction` uses a new decoder, trained on the features of the frozen D.
-    `d_reconstruction_untrained` is the same for a D with random weights. These
-    two values are measured only if `eval.probe_steps` > 0 and `last` (the last evaluation) is True.
+    In the result, three values are mean distances (`run.distance`) between pictures and their
+    reconstructions. "reconstruction" uses D's decoders. "d_reconstruction" uses a new decoder,
+    trained on the features of the frozen D. "d_reconstruction_untrained" is the same for a D with
+    random weights. The last two are measured only if `eval.probe_steps` > 0 and `last` (the last
+    evaluation) is True. "decoded" is the path of a grid of the outputs of D's decoders.
     """
     config = run.config
     values = draw_decoded(state, run.images, run.distance, config, path, run.device)

@@ -95,8 +95,8 @@ def draw_decoded(
 
     `images` (N, H, W, C) are the training pictures without augmentation. In the result,
     "reconstruction" is the mean distance between a picture and its reconstructions. The mean is
-    over all decoders and the first RECONSTRUCTED pictures. "decoded" is the path of the grid. If D
-    has no decoders, the result is {}.
+    over all decoders and the first pictures (RECONSTRUCTED is their number). "decoded" is the path
+    of the grid. If D has no decoders, the result is {}.
     """
     size = small_size(config.model)
     errors: list[float] = []

@@ -163,10 +163,11 @@ def key_of(instances: Instances, images: Tensor, kind: str) -> Tensor:
 
 @torch.no_grad()
 def follow(instances: Instances, discriminator: AnyDiscriminator, momentum: float | Tensor) -> None:
-    """Move the weights of the slow copy of D towards D, by 1 - `momentum` of the difference.
+    """Move the weights of the slow copy of D towards D's weights.
 
-    If a schedule changes the momentum, `momentum` must be a scalar tensor on the device. The state
-    of CHAIN's normalisation is copied from D. Batch statistics and the vectors of spectral
+    Each weight moves by the fraction 1 - `momentum` of its difference from D's weight. If a
+    schedule changes the momentum, `momentum` must be a scalar tensor on the device. The state of
+    CHAIN's normalisation is copied from D. Batch statistics and the vectors of spectral
     normalisation are not copied.
     """
     copies: list[Tensor] = list(instances.network.parameters())

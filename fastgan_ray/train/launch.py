@@ -155,9 +155,9 @@ def _handle_message(kind: str, content: list[Any], worker: Worker, reporter: Rep
 def _raise_failure(workers: list[Worker]) -> None:
     """Raise the error of a failed training; if all workers have finished, do nothing.
 
-    The error is the first one that a worker reported, but not PeerFailedError, which only says that
-    another worker failed. If there is no such error, raise a UserError with the ranks of the
-    workers that have not finished.
+    PeerFailedError only says that another worker failed. So the first error of another type that a
+    worker reported is raised. If there is none, raise a UserError with the ranks of the workers
+    that have not finished.
     """
     if all(worker.finished for worker in workers):
         return

@@ -1,9 +1,9 @@
 """Log the means of training numbers every `train.log_every_kimg`, between evaluations.
 
-The device already sums the numbers (losses, logits, gradient norms) of all steps for the
-evaluations. A row of the log has the means since the last row, which are computed from the
-differences of these sums. In a step, the log only adds the work of `losses.judgements`. The CPU
-waits for the device once for each row.
+The evaluations need sums of the numbers (losses, logits, gradient norms) of all steps, so the
+device computes these sums even without a log. A row of the log has the means since the last row,
+which are computed from the differences of the sums. With a log, each step also computes
+`losses.judgements`. The CPU waits for the device once for each row.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[
 
 
 def sums_were_reset(state: TrainState) -> None:
-    """Record in the state's log position that an evaluation has reset the sums to 0."""
+    """Store the current log position with empty sums, after an evaluation has reset the sums.
+
+    Without a log, do nothing.
+    """
     if state.logged is not None:
         state.logged = LogPosition({}, {}, state.step, state.seconds)

@@ -114,7 +114,7 @@ def _published_lpips() -> Any:  # noqa: ANN401 - lpips has no types
 
 
 def lpips_network() -> Any:  # noqa: ANN401 - lpips has no types
-    """Build LPIPS' network with the published linear layers, but random weights of VGG-16."""
+    """Build LPIPS' network with the published linear layers, on a VGG-16 with random weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lpips passes deprecated arguments to torchvision
         import lpips

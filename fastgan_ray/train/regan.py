@@ -45,7 +45,8 @@ def smallest(weight: Tensor, share: float) -> Tensor:
     """Find the smallest elements of `weight`; return a bool tensor of the same shape.
 
     True marks the fraction `share` (rounded down) of the elements with the smallest absolute
-    values. Of elements with equal absolute values, all or none are marked, so fewer may be marked.
+    values. Elements with equal absolute values are marked together or not at all. Therefore fewer
+    elements than this fraction may be marked.
     """
     size = weight.detach().abs()
     return size < size.flatten().kthvalue(int(share * size.numel()) + 1).values

@@ -23,10 +23,10 @@ from fastgan_ray.train.state import TrainState
 def config_at(config: RunConfig, step: int) -> RunConfig:
     """Return a configuration with the values of scheduled settings at `step`, counted from 0.
 
-    The values are those after `step` x `images_per_step` images, so the first step has the value
-    `from` of a schedule. The result also contains the schedules. To decide whether something is on
-    or off, use `ScheduledSection.largest` instead of the values. Then the decision is the same at
-    all steps.
+    The values are those after `step` x `images_per_step` images. So at step 0, a setting has the
+    value `from` of its schedule. The result also contains the schedules. To decide whether
+    something is on or off, use `ScheduledSection.largest` instead of the values. Then the decision
+    is the same at all steps.
     """
     kimg = step * config.train.images_per_step / 1000
     sections = _scheduled_sections(config)

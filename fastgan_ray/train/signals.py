@@ -44,9 +44,9 @@ class Stop:
 def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
     """Within this context, let the first signal ask for a stop instead of ending the process.
 
-    The context yields a `Stop`. The first of the SIGNALS is stored in the `Stop`, and `asked` is
-    called with the `Stop`. In Python, only the main thread receives signals, so in other threads
-    the context does nothing.
+    The context yields a `Stop`. When the first signal arrives (one of SIGNALS), it is stored in the
+    `Stop`, and `asked` is called with the `Stop`. In Python, only the main thread receives signals,
+    so in other threads the context does nothing.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -62,9 +62,10 @@ def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
 
 
 def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
-    """Install handlers of the SIGNALS that set `stop` and call `asked`; use the main thread only.
+    """Install a signal handler for SIGNALS: at the first signal, it sets `stop` and calls `asked`.
 
-    If SIGHUP is already ignored, it remains ignored, because the program then runs under `nohup`.
+    Call this function only in the main thread. If SIGHUP is already ignored, it remains ignored,
+    because the program then runs under `nohup`.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -83,10 +84,10 @@ def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
 def hangup_kept_from_children() -> Iterator[None]:
     """Let processes that are started within this context survive SIGHUP.
 
-    When a terminal is closed, all processes that were started from it get SIGHUP. Child processes
-    must not end by the signal, because this process stops them cleanly. So SIGHUP is blocked within
-    this context, and new processes inherit the block. If SIGHUP is sent within the context, this
-    process receives the signal at the end of the context.
+    When a terminal is closed, all processes that were started from it get SIGHUP. The signal
+    must not end child processes, because this process stops them cleanly. So SIGHUP is blocked
+    within this context, and new processes inherit the block. If this process gets SIGHUP within the
+    context, it handles the signal at the end of the context.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
