@@ -69,7 +69,7 @@ def _cells(row: State, now: float, parameters_text: str, is_best: bool) -> list[
 
 
 def _mark(row: State) -> str:
-    """Return a space and MARK if the metric value of `row` is biased, otherwise "".
+    """Return " †" if the metric value of `row` is biased, otherwise "".
 
     A value is biased if the metric's network and the discriminator's feature network were trained
     on the same data.

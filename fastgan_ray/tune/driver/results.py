@@ -206,7 +206,7 @@ def source_of(best: Record) -> str:
 def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
     """Return the records of all trials as CSV text.
 
-    The columns are COLUMNS, then one column for each searched parameter.
+    The columns are those in `COLUMNS`, then one for each searched parameter.
     """
     names = [parameter.name for parameter in spec.space]
     text = io.StringIO()
@@ -221,9 +221,9 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
     """Return the record of the trial at the published default, and whether its settings are exact.
 
-    The record is None if there is no such trial. The second value is true if the trial has the
-    settings of the published FastGAN in all PUBLISHED_SECTIONS. It is false if the search space
-    excludes a published value.
+    The record is None if there is no such trial. The settings are exact if the sections "model",
+    "augment" and "train" of the trial's configuration are those of the published FastGAN. They are
+    not exact if, for example, the search space excludes a published value.
     """
     start, published = start_point(spec), RunConfig().model_dump()
     for record in records:

@@ -95,8 +95,8 @@ def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
 class TrialStop:
     """Tells a trial when it must stop: after a signal, or if the driver has written the file NOTE.
 
-    `stop` receives the signals of the trial's process. `trials` is the folder that contains all
-    trials' folders.
+    `stop` knows whether the trial's process has received a signal. `trials` is the folder that
+    contains all trials' folders.
     """
 
     def __init__(self, stop: Stop, trials: Path) -> None:

@@ -119,9 +119,9 @@ def _read(folder: Path, running: bool) -> Part | None:
 
 
 def _part_of(run: dict[str, Any]) -> Part:
-    """Make the state of a live table from the results of a run that has no PROGRESS file.
+    """Return the state of a run's live table, computed from the run's results.
 
-    `run` is the result of `read_run`.
+    This is needed if the run has no PROGRESS file. `run` is the result of `read_run`.
     """
     metric = run["metric"]
     count = len(run["trials"]) or None

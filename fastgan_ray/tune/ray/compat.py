@@ -105,8 +105,8 @@ class TrialLike(Protocol):
 class NamedTrialGenerator(SearchGenerator):
     """Generates trials as Ray does, but gives each trial the id `name(trial)`.
 
-    Ray's own ids are random, and a searcher cannot choose them. If `resuming` is true, Ray must
-    restore the saved state, because a new search would overwrite the old results.
+    Ray's own ids are random, and a searcher cannot choose them. If `resuming` is true and Ray
+    cannot restore the saved state, no new search starts, because it would overwrite the results.
     `ran_out_of_memory` takes a trial's id, and returns whether low memory ended the trial's
     process. After a resume, at most `trial_count` trials run; None means the saved number. No trial
     starts after `ended` has returned true.
@@ -259,8 +259,8 @@ def prepare_process(
     """Make Ray call `prepare` in the main thread of each process that runs `trainable`.
 
     Ray runs the function `trainable` in another thread, but signal handlers can be set only in the
-    main thread. Ray turns the function into a class whose base classes are in `__mixins__`; the
-    methods of these base classes run in the main thread.
+    main thread. Ray turns the function into a class. The base classes of this class are in the
+    function's attribute `__mixins__`, and their method `setup` runs in the main thread.
     """
 
     class Prepared(FunctionTrainable):

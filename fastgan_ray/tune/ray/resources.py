@@ -34,10 +34,10 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
     or if the setting `resources.gpus` fixes the fraction. If no kind has enough memory, there is
     only a demand for the kind with the most memory.
 
-    If `resources.gpus` is None, a trial's only worker gets the smallest fraction in SHARES that
-    has enough memory, by an estimate. If the machines have different kinds of GPUs, its demands
-    also have a key for the kind. But if a trial has several workers, each worker gets a whole GPU,
-    because NCCL refuses two processes on the same GPU.
+    If `resources.gpus` is None, the fraction depends on the number of workers. If a trial has
+    several workers, each gets a whole GPU, because NCCL refuses two processes on the same GPU. If
+    it has one worker, the worker gets the smallest fraction in `SHARES` that has enough memory, by
+    an estimate. If there are different kinds of GPUs, this worker's demands also name the kind.
     """
     cpus, gpus, workers = config.resources.cpus, config.resources.gpus, config.resources.workers
     if not uses_gpu(config, nodes):
@@ -194,9 +194,9 @@ def check_memory(
     """Return how many trials fit into the memory of the machines at once, and a warning.
 
     `configs` are examples of the trials' configurations. The number is None if memory does not
-    limit it. Estimates of memory have an error of up to 25 %, so only the fraction SURELY of an
-    estimate must fit. The warning says how many configurations do not fit; it is "" if all
-    configurations fit. Raises UserError if no configuration fits.
+    limit it. Estimates of memory have an error of up to 25 %, so a configuration fits if its
+    estimate times `SURELY` (0.8) fits. The warning says how many configurations do not fit; it is
+    "" if all configurations fit. Raises UserError if no configuration fits.
     """
     rooms = [node["memory"] / 1e9 for node in nodes if node.get("memory")]
     lacking: list[tuple[float, float, str]] = []

@@ -1,4 +1,4 @@
-"""Lock a run's folder, so that only one process works on the run, and find this process."""
+"""Let only one process at a time work on a run, and find the process that works on a run."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class RemoteStorage:
         return f"{without_password(self._uri)}/{self._run}"
 
     def below(self, folder: str) -> RemoteStorage:
-        """Return the storage of a run whose folder is the subfolder `folder` of this run."""
+        """Return the storage of another run, whose folder is `folder` in the folder of this run."""
         return RemoteStorage(self._uri, f"{self._run}/{folder}")
 
     def _open(self) -> None:

@@ -71,8 +71,8 @@ class TrialSync:
     def send(self) -> None:
         """Send new files, then remove stored files that no longer exist on this machine.
 
-        If all TRIES attempts fail, no exception is raised. The next call, after the next
-        evaluation, then sends the files.
+        If `TRIES` attempts fail, no exception is raised. The next call, after the next evaluation,
+        then sends the files.
         """
         for _ in range(TRIES if self._storage else 0):
             try:

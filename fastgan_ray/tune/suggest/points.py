@@ -78,9 +78,9 @@ class PointRules:
     def _first_point(self, rng: random.Random) -> Point:
         """Return the point of the published default.
 
-        If the search space excludes a parameter's default value, the nearest possible number is
-        used. If no number is possible, the value is random. But with the method bayes, the
-        parameter is then left out, and the sampler chooses its value.
+        If the search space excludes a parameter's default value, the nearest number in the space
+        is used. If there is no such number, the value is random. But if the search's method is
+        "bayes", the parameter is left out instead, and the sampler chooses its value.
         """
         start = self._start
         if self._spec.method == "bayes":

@@ -22,7 +22,7 @@ POPULATION_SIZE = (6, 50)
 
 
 def make_sampler(spec: SearchSpec) -> samplers.BaseSampler:
-    """Return the Optuna sampler of a search; for the methods grid and random, a random sampler."""
+    """Return a search's Optuna sampler; a random one if the method is "grid" or "random"."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna warns that some samplers are experimental
         return SAMPLERS.get(spec.sampler, _random)(spec)

@@ -48,10 +48,10 @@ class StudySearcher(Searcher):
     trials run at the same time. `configure` converts a point to a configuration. `journal` is the
     file of the Optuna study.
 
-    `priors` are trials of another search, the best first. The points of the first PRIORS_TRIED
-    priors are tried directly after the default. All priors are added to the Optuna study, but only
-    TPE learns from them. TPE ranks every result of this search above the priors (see
-    `frozen_prior`).
+    `priors` are trials of another search, the best first. The points of the first priors (their
+    number is `PRIORS_TRIED`) are tried directly after the default. All priors are added to the
+    Optuna study, but only TPE learns from them. TPE ranks every result of this search above the
+    priors (see `frozen_prior`).
 
     Ray's OptunaSearch is not used because it cannot mark trials as infeasible. It also cannot skip
     points that were tried before or that are not valid.

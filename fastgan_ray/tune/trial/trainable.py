@@ -106,7 +106,7 @@ def repeat_rows(folder: Path) -> None:
 def _limit_memory(resources: dict[str, float]) -> None:
     """Limit the GPU memory of this process to the fraction of a GPU in `resources`.
 
-    Do nothing if the trial uses no GPU or whole GPUs.
+    Do nothing if the trial uses whole GPUs, or none.
     """
     if 0 < resources["GPU"] < 1:
         from fastgan_ray.train.device import limit_gpu_memory  # imports PyTorch

@@ -42,7 +42,7 @@ OFFLINE, ONLINE = "offline-run-*", "run-*"
 
 
 def settings() -> wandb.Settings:
-    """Return the settings of every W&B run: those SETTINGS that the installed W&B knows."""
+    """Return the settings of every W&B run: those in `SETTINGS` that the installed W&B knows."""
     import wandb
 
     known = wandb.Settings.model_fields

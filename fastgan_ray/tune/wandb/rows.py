@@ -75,8 +75,8 @@ def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) 
     """Return a copy of `known` that also includes a trial's new result.
 
     `known` collects the results of a trial. It has the last value of each key, the metric's best
-    value in full evaluations, and the metric's best value in cheap evaluations. A result without a
-    metric value does not remove the warning of an earlier evaluation.
+    value in full evaluations, and the metric's best value in cheap evaluations. The key "warning"
+    keeps its value if the new result has no metric value.
     """
     updated = {**known, **result}
     choose = min if metric.goal == "minimize" else max

@@ -69,8 +69,9 @@ class Session:
     def attempt(self, call: Callable[..., object], *arguments: object) -> None:
         """Call `call(*arguments)`, which uses W&B; catch every exception.
 
-        If the call fails in the mode online, change the mode to offline and call again. If the call
-        fails in the mode offline, change the mode to off. In the mode off, do nothing.
+        If the mode is "online" and the call fails, the mode becomes "offline", and `call` is called
+        again. If it fails in the mode "offline", the mode becomes "off". In the mode "off", do
+        nothing.
         """
         if self.mode == "off":
             return
