@@ -76,8 +76,8 @@ def spoilt_by_earlier(d_features: Iterable[str], model: ModelConfig, measuring: 
     The training with `model` started from the weights of earlier trainings (train.init_from).
     `d_features` names the feature networks of the discriminators in the earlier trainings. If the
     metric uses one of these networks, this is an error. If the metric's network only has the same
-    training data as one of them, this is an error, too, unless the discriminator of `model` also
-    uses a network with this data. Then the metric's values have a MARK instead.
+    training data as one of them, this is an error, too, with one exception: if the discriminator of
+    `model` also uses a network with this data, the metric's values get a dagger (`MARK`) instead.
     """
     extractor = measuring.extractor
     if extractor == "none":
@@ -121,7 +121,7 @@ def shared_data_of(config: Mapping[str, Any]) -> str:
 
 
 def shared_data_note(data: str) -> str:
-    """Return the footnote that explains the MARK, or "" if `data` is "".
+    """Return the footnote that explains the dagger (`MARK`), or "" if `data` is "".
 
     `data` is the result of `shared_data`.
     """

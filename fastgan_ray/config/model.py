@@ -1,4 +1,4 @@
-"""The settings section `model`: architecture, sizes and components of the networks."""
+"""The section `model` of the settings: architecture, sizes and components of the networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fields of the settings section `model`: architecture, sizes and parts of the networks."""
+"""The fields of the section `model`: architecture, sizes and parts of the networks."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ class ModelFields(Section):
 
     @property
     def autoencodes(self) -> bool:
-        """True if the discriminator has decoders, and self_supervision trains them."""
+        """True if the discriminator has decoders, and `self_supervision` trains them."""
         has_decoders = self.architecture == "fastgan" and not self.projects
         return has_decoders and self.self_supervision.startswith("ae")
 
@@ -256,10 +256,10 @@ class ModelFields(Section):
     def logits(self) -> int:
         """The number of logits that the discriminator computes for one picture.
 
-        Each branch of fastgan computes 5 x 5 logits for a square picture, and so does
-        d_high_frequency at each level in `judged_sides`. Each of the four parts of a
-        projected discriminator computes about 4 x 4 logits. The other architectures compute one
-        logit.
+        For a square picture, each branch of "fastgan" computes 5 x 5 logits. With
+        `d_high_frequency`, there are 5 x 5 more for each level in `judged_sides`. Each of the four
+        parts of a projected discriminator computes about 4 x 4 logits. The other architectures
+        compute one logit.
         """
         if self.projects:
             return logit_count(self.projected_maps)
@@ -274,7 +274,7 @@ class ModelFields(Section):
         """The levels of the feature maps whose high frequencies D judges (see `map_size`).
 
         For a square picture, a level is the side of the map in px. The result is () if
-        d_high_frequency is false; else it has at least two levels.
+        `d_high_frequency` is false; else it has at least two levels.
         """
         if not self.d_high_frequency:
             return ()

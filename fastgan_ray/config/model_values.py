@@ -14,7 +14,7 @@ RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 def _from_boolean(value: Any) -> Any:  # noqa: ANN401 - pydantic checks the type
     """Replace true by "batch" and false by "none"; return any other value unchanged.
 
-    Files written for older versions have d_batch_norm, true or false, in place of d_norm.
+    Files written for older versions have `d_batch_norm: true` or `false` in place of `d_norm`.
     """
     return ("batch" if value else "none") if isinstance(value, bool) else value
 

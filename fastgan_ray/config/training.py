@@ -287,7 +287,7 @@ class TrainConfig(ScheduledSection):
 
     @property
     def uses_near_latents(self) -> bool:
-        """True if zCR is on: training steps then also generate pictures from near latents."""
+        """True if zCR is on: training steps also generate pictures from perturbed latents."""
         return max(self.largest("zcr_d_weight"), self.largest("zcr_g_weight")) > 0
 
     @property

@@ -76,8 +76,8 @@ def _of_tasks(train: TrainConfig, model: Model, augment: Augment) -> str:
     """Return the message of the first broken rule about the discriminator's extra tasks; else "".
 
     If model.self_supervision does not contain a task, the fields of this task must have their
-    defaults. augself needs an augmentation that the discriminator can predict. insgen needs an
-    augmentation that makes a second view of a picture.
+    defaults. The task "augself" needs an augmentation that the discriminator can predict; "insgen"
+    needs an augmentation that makes a second view of a picture.
     """
     if model is None:
         return ""

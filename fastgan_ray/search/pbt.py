@@ -74,7 +74,8 @@ class PopulationBasedTraining:
     def possible_donors(self, rung: int) -> list[int]:
         """Return the best trials at a rung, which other trials may copy; the best trial first.
 
-        Until all trials have passed the rung, `choose_donor` may use fewer of them.
+        Until all trials have passed the rung, `choose_donor` may use only the first part of this
+        list.
         """
         values = self._values_at.get(rung, {})
         return sorted(values, key=lambda trial: (values[trial], trial))[: self._max_donors]

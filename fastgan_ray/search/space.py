@@ -38,9 +38,9 @@ class Parameter:
     """A searched setting: the dotted name of a RunConfig field, and the values that it may take.
 
     The distributions `constant` and `categorical` use `values`; all others use `low` and `high`
-    (both inclusive). The values of int_uniform (q = 1), q_uniform and q_log_uniform_values are
-    multiples of `q`. `when` has pairs (parent, values): the parameter is active only if each parent
-    has one of the values in its pair.
+    (both inclusive). The values of `int_uniform` (where `q` is 1), `q_uniform` and
+    `q_log_uniform_values` are multiples of `q`. `when` has pairs (parent, values): the parameter is
+    active only if each parent has one of the values in its pair.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Parameter:
 
     @property
     def steps(self) -> range:
-        """The integers k for which k * q is a possible value; only for a parameter with q."""
+        """The integers k for which `k * q` is a possible value; only for a parameter with `q`."""
         slack = 1e-9  # 0.3 / 0.1 is slightly less than 3
         first = math.ceil(self.low / self.q - slack)
         return range(first, math.floor(self.high / self.q + slack) + 1)

@@ -26,9 +26,9 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
 
     `account` is the content of the confirmation's ablation.json. In the result, "searched" is the
     name of the arm with the search's best trial. "winner" is the name of the best arm: the arm with
-    the fewest failed trainings, and among several such arms, the arm with the best mean. Only arms
-    that the metric can rank with "searched" can win (see `shared_data`). "winner" is None while
-    trainings are unfinished.
+    the fewest failed trainings, and among several such arms, the arm with the best mean. An arm can
+    win only if the metric can rank it with the arm "searched" (see `shared_data`). "winner" is None
+    while trainings are unfinished.
     """
     trials = {arm_name(trial["trial_id"]): trial for trial in summary["trials"]}
     trial_of = {**trials, DEFAULT: default_trial(summary)}

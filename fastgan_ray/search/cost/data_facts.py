@@ -32,8 +32,8 @@ def data_facts(
     and "advice" is the result of `advice`.
 
     `largest` is the model with the largest resolution. If `needs_data` is False, a missing path is
-    not an error, because the run may start on another machine. `limits` are the values of
-    `data.limit` of an ablation's arms.
+    not an error, because the run may start on another machine. `limits` are the values that
+    `data.limit` has in an ablation's arms.
     """
     path = config.data.path
     facts: dict[str, Any] = {

@@ -111,8 +111,8 @@ def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
     """Estimate the memory, in GB, of the reconstruction loss for all decoders of D.
 
     LPIPS compares `pictures` pictures at a time. It frees its memory after each decoder, so only
-    one decoder counts. EfficientNet-Lite0 keeps the features of the pictures of all decoders until
-    the backward pass.
+    one decoder counts. EfficientNet-Lite0 keeps its features of all decoders' pictures until the
+    backward pass.
     """
     model, kind = config.model, config.train.reconstruction
     if not model.autoencodes:
@@ -174,8 +174,9 @@ def _judged(model: ModelConfig, gradient_checkpointing: bool) -> float:
     """Return the number of values that D stores for the high frequencies of one picture's maps.
 
     D judges the high frequencies of the maps at the levels in `model.judged_sides`. The high
-    frequencies of a map have half its size, so they skip the block after this level. They pass
-    through all later blocks and through the head, which stores three maps.
+    frequencies of a map have half its height and width, like the output of the block after the map.
+    So they skip this block, and pass through all later blocks and the head, which stores three
+    maps.
     """
     channels = discriminator_channels(model)
     per_down = 1 if gradient_checkpointing else MAPS_PER_DOWN

@@ -179,7 +179,7 @@ def run_facts(
 
 
 def _notes(configs: Sequence[RunConfig]) -> list[str]:
-    """Return the footnotes about metrics whose network shares training data with D's features.
+    """Return the footnotes on metrics that share training data with D's feature network.
 
     There is one footnote for each shared data set, such as ImageNet.
     """

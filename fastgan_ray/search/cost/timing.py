@@ -74,8 +74,8 @@ def evaluated_pictures(config: RunConfig) -> int:
 
     With `train.keep_best`, the best checkpoint is measured again at the end. With cheap evaluations
     (`eval.early_fakes`), there are two differences. The last checkpoint gets a cheap evaluation,
-    too. And the best checkpoint is not measured again if it is also the last checkpoint. This is
-    certain only if the training has a single evaluation.
+    too. And the best checkpoint is measured again only if it is not the last checkpoint. If the
+    training has a single evaluation, the two are always the same.
     """
     total, every, full = config.train.total_kimg, config.eval.every_kimg, config.eval.num_fakes
     early_evaluations = math.ceil(total / every - 1e-9) - 1

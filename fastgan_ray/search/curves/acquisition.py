@@ -57,8 +57,8 @@ def knowledge_gradient(
     """Return the knowledge gradient of each action, in the unit of the values in `Rows`.
 
     `candidates` are points as `encode` returns them. The first `tried` candidates have been
-    trained. The result of a search must be a trained point: one of these, or the point that the
-    action trains. `variance` is the known variance of the error of an evaluation.
+    trained. The result of a search must be a trained point: one of these candidates, or the point
+    that the action trains. `variance` is the known variance of the error of an evaluation.
     """
     hyper = posterior.hyper
     count = len(candidates[0])

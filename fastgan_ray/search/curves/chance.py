@@ -33,8 +33,8 @@ class Forecast(NamedTuple):
     """The prediction of how all trials end.
 
     `chances` has, for each trial, the probability that the trial ends among the best.
-    `correlations` maps the kimg of each evaluation to a correlation over trials: between the value
-    at these kimg and the value at the end of the training.
+    `correlations` has, for the kimg of each evaluation, the correlation (over trials) between the
+    value at these kimg and the value at the end of the training.
     """
 
     chances: Array

@@ -131,7 +131,7 @@ def gradient(
 ) -> Array:
     """Return the gradient of sum(weights * covariance) with respect to the logs of `hyper`.
 
-    A row is an evaluation, and the covariance (rows, rows) is that of the values of all rows.
+    A row is an evaluation. `covariance` (rows, rows) is the covariance of the rows' values, and
     `weights` has the same shape. `squared` has the squared distances between the points of the
     trials. `trial` has the index of each row's trial, and `time` has each row's log-time.
     """

@@ -92,8 +92,8 @@ def metric_setting(metric: Metric, base: Mapping[str, Any]) -> dict[str, Any]:
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
     """Return `metric` with a new full name, for the evaluation settings `after`.
 
-    Its old full name is for the settings `before`. If the two names differ, the result has no
-    target, because new values cannot be compared with the old target.
+    The present full name is for the settings `before`. If the new name is different, the result has
+    no target, because new values cannot be compared with the old target.
     """
     name = same_metric(metric.name, before, after) or metric.name  # costs keep their names
     return (

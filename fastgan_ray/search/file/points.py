@@ -33,9 +33,9 @@ def with_constants(space: SearchSpace, values: Mapping[str, Any]) -> SearchSpace
 def check_points(space: SearchSpace, method: Method, settings: Mapping[str, Any]) -> None:
     """Raise an error if points of `space` are not valid runs.
 
-    `settings` (flat dotted keys) has the other settings of the runs. With method grid, every point
-    must be valid. With other methods, each listed value of a parameter must be part of at least one
-    valid point.
+    `settings` (flat dotted keys) has the other settings of the runs. With the method "grid", every
+    point must be valid. With other methods, each listed value of a parameter must be part of at
+    least one valid point.
     """
     if method == "grid":
         _check_grid(space, settings)
