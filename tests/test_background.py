@@ -160,11 +160,11 @@ def test_a_search_in_the_background_from_start_to_end(tmp_path):
         assert f"tiny: running in process {driver.pid}" in shown.stdout
         assert " of 3 trials done" in shown.stdout and "00000 running" in shown.stdout
         stopped = run(*program, "stop", str(folder))
-        assert stopped.returncode == 0 and "saves its state first" in stopped.stdout
+        assert stopped.returncode == 0 and "saves its state before it ends" in stopped.stdout
         assert "tiny: stopped before the end" in stopped.stdout
         assert not psutil.pid_exists(driver.pid) or driver.status() == psutil.STATUS_ZOMBIE
         again = run(*program, "stop", str(folder))
-        assert again.returncode == 0 and "it was stopped or killed" in again.stdout
+        assert again.returncode == 0 and "was already stopped or killed" in again.stdout
         log = (folder / "output.log").read_text()
         assert "Stopped before the end" in log and "stopped: " in log and "--resume" in log
         assert "Traceback" not in log
@@ -180,7 +180,7 @@ def test_a_search_in_the_background_from_start_to_end(tmp_path):
         assert {trial["state"] for trial in summary["trials"]} <= {"finished", "stopped"}
         ended = run(*program, "stop", str(folder))
         assert ended.returncode == 0 and "nothing to stop" in ended.stdout
-        assert "it has ended" in ended.stdout
+        assert "the run has ended" in ended.stdout
     finally:
         if driver is not None and driver.is_running():
             driver.kill()
