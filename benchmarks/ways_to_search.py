@@ -10,16 +10,16 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import optuna
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
-from recorded_task import Point, Task
 from replay import SimulatedTrial, Step, cost, replay
 
 from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.space import assign
 from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.suggest.parameters import decode, suggest
@@ -51,6 +51,28 @@ SAMPLERS = {
     "nsga2": "bayes",
     "nsga3": "bayes",
 }
+Point: TypeAlias = dict[str, Any]
+
+
+class Task(Protocol):
+    """What a search is tried on, such as `recorded_task.Task`."""
+
+    kimg: list[float]
+
+    @property
+    def best(self) -> float:
+        """The true value of the best point."""
+
+    def spec(self, method: str, rule: str, seed: int, total_kimg: float) -> SearchSpec:
+        """Return a search of this task. `method` and `rule` are lines of a search file."""
+
+    def curve(self, point: Point, seed: int) -> list[Step]:
+        """Return the reports of a training."""
+
+    def truth(self, point: Point) -> float:
+        """Return the last value of a training without luck; infinite if it diverges."""
+
+
 BestPoints: TypeAlias = list[tuple[float, Point]]  # cost so far, and the best point then
 Search: TypeAlias = Callable[[Task, int], BestPoints]
 
@@ -171,7 +193,12 @@ def _rays_own(task: Task, seed: int) -> BestPoints:
 
     search = OptunaSearch(suggest_all, metric=METRIC, mode="min", seed=seed)
     asha = AsyncHyperBandScheduler(
-        time_attr="kimg", metric=METRIC, mode="min", grace_period=0.2, max_t=1.0, reduction_factor=3
+        time_attr="kimg",
+        metric=METRIC,
+        mode="min",
+        grace_period=task.kimg[0],
+        max_t=task.kimg[-1],
+        reduction_factor=3,
     )
     trials: list[SimulatedTrial] = []
     running: list[tuple[float, SimulatedTrial, list[Step], Any]] = []

@@ -86,9 +86,8 @@ def test_chances_are_shares_of_draws_and_ends_are_known():
 
 def test_correlations_are_those_of_drawn_curves():
     """Draw values at two times from the process, term by term."""
-    logs = prior(1).means.copy()
-    logs[:1], share = math.log(0.1), 0.25
-    hyper = Hyperparameters(logs)
+    share = 0.25
+    hyper = Hyperparameters(np.array([math.log(0.1), *prior(1).means[1:]]))
     gap, rng = -math.log(share), np.random.default_rng(0)
 
     def pair(deviation, together):

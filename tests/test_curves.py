@@ -195,6 +195,14 @@ def test_the_next_point_is_near_the_best_and_not_where_a_trial_runs():
     assert other != point
 
 
+def test_if_no_trial_was_feasible_a_point_is_chosen_all_the_same():
+    trials = [
+        Trial(changed(SPACE, POINT, random.Random(i)), {}, is_infeasible=True) for i in range(4)
+    ]
+    point = next_point(SPACE, trials, fitted(SPACE, trials, 4.0), random.Random(0))
+    assert point not in [trial.point for trial in trials]
+
+
 def test_rows_of_trials():
     trials = [
         Trial(POINT, {1.0: 100.0, 2.0: 50.0}),

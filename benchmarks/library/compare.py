@@ -13,7 +13,8 @@ import argparse
 import math
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from design import SCALES, roles, search
 from machine import provenance
 from record import FOLDER, recorded
 from truth import Truth, recordings
-from ways_to_search import BUDGET, BestPoints, searches
+from ways_to_search import BUDGET, BestPoints, Task, searches
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "library_search.md"
 MARKS = (4.0, 8.0, 16.0, 32.0)
@@ -43,25 +44,23 @@ def truth_of(name: str, scale: str) -> Truth | None:
     return Truth(known)
 
 
-def regrets(points: BestPoints, task: object) -> list[float]:
+def regrets(points: BestPoints, task: Task) -> list[float]:
     """Return the regret in percent after each cost from 0.5 to the budget, in steps of 0.5."""
     costs = np.arange(0.5, BUDGET + 0.25, 0.5)
-    values = [task.truth(point) for _, point in points]  # type: ignore[attr-defined]
+    values = [task.truth(point) for _, point in points]
     spent = [cost for cost, _ in points]
     chosen = np.searchsorted(spent, costs, side="right") - 1
-    best = task.best  # type: ignore[attr-defined]
-    return [100 * (values[i] / best - 1) if i >= 0 else math.inf for i in chosen]
+    return [100 * (values[i] / task.best - 1) if i >= 0 else math.inf for i in chosen]
 
 
-def _run(job: tuple[str, str, int]) -> tuple[str, str, int, list[float], float]:
+def _run(
+    truths: Mapping[str, Truth], job: tuple[str, str, int]
+) -> tuple[str, str, int, list[float], float]:
     name, way, seed = job
     started = time.process_time()
-    task = _TRUTHS[name].draw(seed)
-    points = searches()[way](task, seed)  # type: ignore[arg-type]
+    task = truths[name].draw(seed)
+    points = searches()[way](task, seed)
     return name, way, seed, regrets(points, task), time.process_time() - started
-
-
-_TRUTHS: dict[str, Truth] = {}
 
 
 def reach(curve: Sequence[float], goal: float) -> float:
@@ -78,28 +77,36 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", default=WAYS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    truths: dict[str, Truth] = {}
     for name in roles()[options.role]:
         if (truth := truth_of(name, options.scale)) is not None:
-            _TRUTHS[name] = truth
+            truths[name] = truth
+        else:
+            print(f"{name} is left out: less than {MIN_POINTS} points, or no second seed")
+    if not truths:
+        parser.error(f"--role {options.role}: no set has enough recordings at {options.scale}")
     jobs = [
         (name, way, seed)
-        for name in _TRUTHS
+        for name in truths
         for way in options.ways
         for seed in range(options.seeds)
     ]
     curves: dict[tuple[str, str], list[list[float]]] = {}
     seconds = dict.fromkeys(options.ways, 0.0)
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        for name, way, _, curve, took in pool.imap_unordered(_run, jobs, chunksize=2):
+        for name, way, _, curve, took in pool.imap_unordered(
+            partial(_run, truths), jobs, chunksize=2
+        ):
             curves.setdefault((name, way), []).append(curve)
-            seconds[way] += took / options.seeds / len(_TRUTHS)
-    text = report(options, curves, seconds)
+            seconds[way] += took / options.seeds / len(truths)
+    text = report(options, truths, curves, seconds)
     RESULTS.write_text(text)
     print(text, end="")
 
 
 def report(
     options: argparse.Namespace,
+    truths: Mapping[str, Truth],
     curves: dict[tuple[str, str], list[list[float]]],
     seconds: dict[str, float],
 ) -> str:
@@ -111,7 +118,7 @@ def report(
         "| set | points | R^2 | a seed moves a value by |",
         "|---" * 4 + "|",
     ]
-    for name, truth in _TRUTHS.items():
+    for name, truth in truths.items():
         luck = 100 * float(np.std(truth.recorded.lucks[:, -1]))
         lines.append(
             f"| {name} | {len(truth.recorded.points)} | {truth.cross_validated():.2f} "
@@ -125,7 +132,7 @@ def report(
         "|---" * (len(MARKS) + 3) + "|",
     ]
     shares: dict[str, list[float]] = {way: [] for way in options.ways}
-    for name in _TRUTHS:
+    for name in truths:
         goal = float(np.median([curve[-1] for curve in curves[name, BASE]]))
         for way in options.ways:
             median = np.median(curves[name, way], axis=0)

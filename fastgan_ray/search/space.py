@@ -100,7 +100,7 @@ class Parameter:
         """Return whether the parameter can have `value`. The values true and 1 are different."""
         if self.values:
             return any(same(value, listed) for listed in self.values)
-        if not _is_number(value):
+        if not is_number(value):
             return False
         return math.isclose(self.snap(value), value, rel_tol=1e-12, abs_tol=1e-300)
 
@@ -110,11 +110,11 @@ class Parameter:
         If `value` and all listed numbers are positive, ratios are compared instead of differences.
         Return None if `value` is not a number, or if the parameter lists no number.
         """
-        if not _is_number(value):
+        if not is_number(value):
             return None
         if not self.values:
             return self.snap(value)
-        numbers = [listed for listed in self.values if _is_number(listed)]
+        numbers = [listed for listed in self.values if is_number(listed)]
         if not numbers:
             return None
         scale = math.log if value > 0 and min(numbers) > 0 else float
@@ -259,5 +259,6 @@ def grid(space: SearchSpace) -> list[dict[str, Any]]:
     return points
 
 
-def _is_number(value: Any) -> TypeGuard[float]:  # noqa: ANN401 - any setting
+def is_number(value: Any) -> TypeGuard[float]:  # noqa: ANN401 - any setting
+    """Return True if `value` is a finite number; true and false are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

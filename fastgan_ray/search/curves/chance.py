@@ -26,6 +26,7 @@ from fastgan_ray.search.curves.trials import Trial, rows_of
 
 DRAWS = 1000
 ITERATIONS = 15
+MAX_ROWS = 300  # evaluations that are used (see `rows_of`)
 FAR = 1e3  # distance of two trials' effects: they are independent
 
 
@@ -41,18 +42,15 @@ class Forecast(NamedTuple):
     correlations: dict[float, float]
 
 
-def forecast(
-    values: Sequence[Mapping[float, float]], total_kimg: float, share: float, max_rows: int = 300
-) -> Forecast:
+def forecast(values: Sequence[Mapping[float, float]], total_kimg: float, share: float) -> Forecast:
     """Predict how all trials end; equal arguments give equal results.
 
     `values` has {kimg: value} for each trial; lower values are better. `share` is the fraction of
-    the trials that count as the best; at least one trial counts. `max_rows` limits the number of
-    evaluations that are used (see `rows_of`).
+    the trials that count as the best; at least one trial counts.
     """
     trials = [Trial({}, of_trial) for of_trial in values]
     points = [FAR * np.arange(len(trials), dtype=float)[:, None]]
-    rows = rows_of(trials, total_kimg, max_rows)
+    rows = rows_of(trials, total_kimg, MAX_ROWS)
     hyper = fit(points, rows, prior(1), iterations=ITERATIONS)
     posterior = Posterior(hyper, points, rows)
     mean, covariance = _ends(posterior, len(trials))
@@ -62,8 +60,8 @@ def forecast(
     ends = mean + normal @ root.T
     worst_of_best = np.partition(ends, count - 1, axis=1)[:, count - 1 : count]
     kimgs = sorted({kimg for of_trial in values for kimg in of_trial})
-    told = {kimg: correlation(hyper, kimg / total_kimg) for kimg in kimgs}
-    return Forecast((ends <= worst_of_best).mean(axis=0), told)
+    correlations = {kimg: correlation(hyper, kimg / total_kimg) for kimg in kimgs}
+    return Forecast((ends <= worst_of_best).mean(axis=0), correlations)
 
 
 def correlation(hyper: Hyperparameters, share: float) -> float:

@@ -46,11 +46,15 @@ def next_point(
 ) -> Point:
     """Return the point whose complete training has the largest knowledge gradient.
 
-    A running trial is treated as if it had ended with its expected value. `posterior` is the
-    result of `fitted` for the same `trials`.
+    A running trial is treated as if it had ended with its expected value. If all trials are
+    infeasible, return the random point with the best expected value, far from them. `posterior` is
+    the result of `fitted` for the same `trials`.
     """
     posterior = _with_running(posterior, trials)
     tried = [trial.point for trial in trials if not trial.is_infeasible]
+    if not tried:
+        candidates = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
+        return candidates[int(np.argmin(posterior.at_end(encode(space, candidates))[0]))]
     best_first = np.argsort(posterior.at_end(encode(space, tried))[0])
     candidates = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
     for index in best_first[:BEST_POINTS]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastgan_ray.config.strict_yaml import Value
-from fastgan_ray.search.space import Parameter, SearchSpace, same
-
-Array = NDArray[np.float64]
+from fastgan_ray.search.curves.kernel import Array
+from fastgan_ray.search.space import Parameter, SearchSpace, is_number, same
 
 
 def encode(space: SearchSpace, points: Sequence[Mapping[str, Any]]) -> list[Array]:
@@ -46,7 +44,7 @@ def _vector(parameter: Parameter, value: Value) -> list[float]:
     listed = parameter.values
     if not listed:
         return [_position(_number(value), parameter.low, parameter.high, parameter.log)]
-    numbers = [entry for entry in listed if _is_number(entry)]
+    numbers = [entry for entry in listed if is_number(entry)]
     if len(numbers) == len(listed):
         low, high = min(numbers), max(numbers)
         return [_position(_number(value), low, high, low > 0)]
@@ -74,9 +72,5 @@ def _operations(listed: Sequence[Value]) -> list[str]:
 
 
 def _number(value: Value) -> float:
-    assert _is_number(value), f"a numeric parameter has the value {value!r}"
+    assert is_number(value), f"a numeric parameter has the value {value!r}"
     return value
-
-
-def _is_number(value: Value) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -59,6 +59,8 @@ class Hyperparameters(NamedTuple):
         return np.exp(self.logs[: -len(SHARED)])
 
     def __getattr__(self, name: str) -> float:
+        if name not in SHARED:
+            raise AttributeError(f"{name} is not one of the hyperparameters {', '.join(SHARED)}")
         return float(np.exp(self.logs[len(self.logs) - len(SHARED) + SHARED.index(name)]))
 
 
