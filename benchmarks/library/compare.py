@@ -1,6 +1,6 @@
 """Does a search help on pictures nobody has seen? Ways to search on the tasks of the library.
 
-    python benchmarks/library/compare.py --role choose [--scale 32px] [--seeds 20] [--ways NAME ...]
+    PYTHONPATH=benchmarks python benchmarks/library/compare.py --role choose [--seeds 20]
 
 Each seed of each set is a task that `truth.py` draws. The cost is in trainings. The regret is how
 much worse, in percent, the chosen point truly is than the best point of the task. Writes
@@ -113,7 +113,8 @@ def report(
     """Return the tables as Markdown."""
     lines = [
         "# Does a search help on pictures nobody has seen?\n",
-        f"`python benchmarks/library/compare.py --role {options.role} --scale {options.scale} "
+        f"`PYTHONPATH=benchmarks python benchmarks/library/compare.py --role {options.role} "
+        f"--scale {options.scale} "
         f"--seeds {options.seeds}`; {provenance(('optuna', 'ray'))}\n",
         "| set | points | R^2 | a seed moves a value by |",
         "|---" * 4 + "|",

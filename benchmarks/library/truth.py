@@ -90,7 +90,7 @@ def recordings(space: SearchSpace, lines: Sequence[Mapping[str, Any]]) -> Record
         points,
         np.array(curves),
         np.array(counts, dtype=float),
-        np.array(lucks).reshape(-1, len(kimg)),
+        np.array(lucks).reshape(len(lucks), len(kimg)),
         np.array(seconds),
         diverged,
     )
