@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .PHONY: install demo test test-slow test-gpu test-browser test-cluster test-newest test-oldest \
-  wheel lint schemas settings bench clean
+  wheel lint schemas settings files bench clean
 
 install: $(INSTALLED)
 
@@ -86,6 +86,10 @@ schemas: $(INSTALLED)
 # The list of all settings in docs/settings.md, after a change of a setting.
 settings: $(INSTALLED)
 	$(BIN)/python docs/list_settings.py
+
+# The list of all files in CONTRIBUTING.md, after a file is added, renamed or has another purpose.
+files:
+	python3 docs/list_files.py
 
 # One thread: CPU time then compares, whatever else the machine does.
 bench: $(INSTALLED)

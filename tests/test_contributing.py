@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,11 @@ def test_the_new_loss_passes_the_conformance_tests(tmp_path):
     suites = ["tests/test_conformance.py", "tests/test_step.py", "tests/test_losses.py"]
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "absolute", *suites]
     in_a_copy(EXAMPLES["A loss"], tmp_path, *command)
+
+
+def test_the_list_of_files_is_current():
+    page = runpy.run_path(str(ROOT / "docs" / "list_files.py"))["page"](TEXT)
+    assert page == TEXT, "run: make files"
 
 
 def test_every_file_of_the_table_exists():

@@ -73,10 +73,9 @@ class _Means:
 
 
 def _within(x: Array, unit: float) -> _Means:
-    """Compute the means of the kernel values of all pairs of two rows of `x`.
+    """Compute the mean kernel value over all pairs of different rows of `x`, and for each row.
 
-    A row is not paired with itself. Kernel values are divided by unit^3, so that they do not
-    overflow.
+    Kernel values are divided by unit^3, so that they do not overflow.
     """
     n = len(x)
     rows, _, squares = _sums(x, x, unit)

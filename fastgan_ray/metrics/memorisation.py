@@ -90,8 +90,8 @@ def memorisation(nearest: NearestTraining) -> dict[str, float]:
       quantile of the training pictures' distances to the nearest other training picture. It is
       about 0.05 for new pictures of the same kind, and 1 for copies.
 
-    Source: Meehan et al. 2020. They also compare the distances from fakes to training pictures with
-    distances between real pictures.
+    The idea is from Meehan et al. 2020, who compare the distances from fakes to training pictures
+    with distances between real pictures. The two numbers are not theirs.
     """
     too_near = np.quantile(nearest.reference, TOO_NEAR)
     return {

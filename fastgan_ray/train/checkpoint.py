@@ -295,8 +295,9 @@ def _load_network(network: nn.Module, path: Path) -> None:
     tensors = read_tensors(path)
     expected = network.state_dict()
     wrong = [
-        f"{key} must have shape {tuple(value.shape)} "
-        f"(got {tuple(tensors[key].shape) if key in tensors else 'no such tensor'})"
+        f"{key} must have shape {tuple(value.shape)} (got {tuple(tensors[key].shape)})"
+        if key in tensors
+        else f"{key} is missing"
         for key, value in expected.items()
         if key not in tensors or tensors[key].shape != value.shape
     ]

@@ -120,9 +120,9 @@ class Regan:
     def report(self, z_BZ: Tensor, gflop_g: float) -> dict[str, float]:
         """Measure how sparse the weight average is; return {} if Re-GAN is off.
 
-        `z_BZ` is any latent (1, nz). `gflop_g` is the number of operations (10**9) of the dense
-        generator for one picture. The layers are convolutions and linear layers. Returns four
-        numbers:
+        `z_BZ` is any latent (1, nz). `gflop_g` is the cost of the dense generator for one picture,
+        in 10**9 operations. Returns four numbers, in which "layers" means the generator's
+        convolutions and linear layers:
 
         - regan/phase: the current phase, 0 (warm-up), 1 (sparse) or 2 (dense).
         - regan/sparsity: the fraction of the layers' weights that are exactly 0.

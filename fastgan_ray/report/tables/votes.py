@@ -75,7 +75,7 @@ def _favourite(result: Result) -> str:
     assert result["lead"] is not None  # a page has at least two generators
     if result["lead"][0] > 0:
         return f"The votes prefer {first}."
-    return f"The strongest generator is {first}, but its lead over {second} can be chance."
+    return f"The strongest generator is {first}, but its lead over {second} may be due to chance."
 
 
 def _agreement(metric: str, share: Share) -> str:

@@ -119,7 +119,10 @@ class TrialRecords(TrialCallback):
         self.trial_ended(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Write the summary if a trial has ended since the last summary, but not too often."""
+        """Write the summary if a trial has ended since the last summary and the time has come.
+
+        Writing takes at most `MAX_SHARE` of the driver's time.
+        """
         if self._is_changed and time.monotonic() >= self._due:
             self.write(trials)
 

@@ -119,7 +119,8 @@ def compare_with_default(
         return False, f"{text}. This trial is {name}; no other trial beats it so far."
     if default["value"] is None or default["state"] != "finished":
         state = default["state"].replace("_", " ")
-        return None, f"{text}. No comparison is possible, because {name} is {state}."
+        why = f"{name} has not finished ({state})"
+        return None, f"{text}. No comparison is possible, because {why}."
     sign = 1 if metric.goal == "minimize" else -1
     better = sign * best["value"] < sign * default["value"]
     better_or_not = "better" if better else "no better"

@@ -79,8 +79,8 @@ class PointRules:
         """Return the point of the published default.
 
         If the search space excludes a parameter's default value, the nearest number in the space
-        is used. If there is no such number, the value is random. But if the search's method is
-        "bayes", the parameter is left out instead, and the sampler chooses its value.
+        is used. If there is no such number, the value is random; with the method "bayes", the
+        parameter is left out, and the sampler chooses its value.
         """
         start = self._start
         if self._spec.method == "bayes":

@@ -41,10 +41,10 @@ def read_orders(trial: Path) -> list[Order]:
 
 
 def remove_weights_of_orders(trial: Path, count: int) -> None:
-    """Remove the weights that came with the first `count` orders of a trial.
+    """Remove the weights that came with the first `count` orders to a trial.
 
-    An order tells the trial to continue with another trial's weights, which were copied to the
-    trial's folder. `trial` is this folder.
+    An order tells the trial to continue with the weights of another trial. These were copied to
+    `trial`, the trial's folder.
     """
     for number in range(1, count + 1):
         shutil.rmtree(trial / _checkpoint_name(number), ignore_errors=True)
