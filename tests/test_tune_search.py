@@ -130,8 +130,8 @@ def test_whatever_goes_wrong_in_a_trial_is_a_result(tmp_path):
     assert summary["best"]["trial_id"] == got[128]["trial_id"]
     assert summary["best_beats_default"] is None
     assert (
-        "published default (with the nearest values in the search space) has not finished (diverged)"
-        in summary["verdict"]
+        "published default (with the nearest values in the search space) has not finished "
+        "(diverged)" in summary["verdict"]
     )
     assert "NaN" not in (tmp_path / "t" / "summary.json").read_text()
 
