@@ -1,4 +1,4 @@
-"""Decide which entries of a folder or an archive are pictures, and list all other entries."""
+"""Decide which entries of a folder or an archive are pictures, and say why others are not read."""
 
 from __future__ import annotations
 

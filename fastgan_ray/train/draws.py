@@ -1,4 +1,4 @@
-"""Draw a training step's random numbers before the step; copy them to the device in one transfer.
+"""Draw a training step's random numbers before the step; compute how far the EMA moves in it.
 
 The numbers are drawn on the CPU by named random number generators (see `rng`), so they are the same
 for every device. With several processes, each process draws for the whole batch and uses the rows

@@ -1,4 +1,4 @@
-"""Render report.html, which shows a run's results in one self-contained file."""
+"""Collect the charts, tables and texts of report.html, and write the page as a single file."""
 
 from __future__ import annotations
 

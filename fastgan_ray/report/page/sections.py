@@ -1,4 +1,4 @@
-"""Return the content of each section of report.html as plain data.
+"""Prepare the verdict, warnings, pictures and texts of report.html as plain data.
 
 The argument `run` is the result of `read_run`.
 """

@@ -1,4 +1,4 @@
-"""Define the searcher, which suggests new trials to Ray Tune and learns from their results."""
+"""The searcher: suggest trials to Ray Tune, learn from their results, and end the search."""
 
 from __future__ import annotations
 
