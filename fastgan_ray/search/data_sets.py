@@ -13,11 +13,10 @@ significant only if it is almost the same on both.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from statistics import fmean
 
+from fastgan_ray.search.relative import all_positive, percent, scaled
 from fastgan_ray.search.statistics import (
     Comparison,
     Difference,
@@ -48,10 +47,9 @@ def compare_on_sets(
     data sets.
     """
     sets = list(dict.fromkeys(name for arm in values.values() for name, _ in arm))
-    numbers = [value for arm in values.values() for value in arm.values() if value is not None]
-    is_log = all(value > 0 for value in numbers)
+    is_log = all_positive(values)
     on_set = {
-        name: compare(_scaled(_of_set(values, name), baseline, is_log), baseline, goal, confidence)
+        name: compare(scaled(_of_set(values, name), baseline, is_log), baseline, goal, confidence)
         for name in sets
     }
     changes = {
@@ -80,40 +78,17 @@ def _of_set(values: Values, name: str) -> dict[str, dict[int, float | None]]:
     }
 
 
-def _scaled(
-    values: Mapping[str, Mapping[int, float | None]], baseline: str, is_log: bool
-) -> dict[str, dict[int, float | None]]:
-    """Scale the values on one data set, so that differences are relative to the baseline.
-
-    If `is_log` is True, return the logarithms of the values. Otherwise, divide the values by the
-    mean absolute value of the baseline.
-    """
-    if is_log:
-        return {arm: _map(of_arm, math.log) for arm, of_arm in values.items()}
-    sizes = [abs(value) for value in values[baseline].values() if value is not None]
-    size = (fmean(sizes) if sizes else 0.0) or 1.0
-    return {arm: _map(of_arm, lambda value: value / size) for arm, of_arm in values.items()}
-
-
-def _map(
-    values: Mapping[int, float | None], function: Callable[[float], float]
-) -> dict[int, float | None]:
-    return {seed: None if value is None else function(value) for seed, value in values.items()}
-
-
 def _in_percent(comparison: Comparison, is_log: bool) -> Comparison:
     """Convert the differences in a comparison to changes in percent.
 
     The differences are log ratios if `is_log` is True, else fractions.
     """
-
-    def percent(value: float | None) -> float | None:
-        if value is None:
-            return None
-        return 100 * (math.expm1(value) if is_log else value)
-
     found = comparison.difference
     difference = Difference(
-        found.pairs, percent(found.mean), percent(found.low), percent(found.high), found.p
+        found.pairs,
+        percent(found.mean, is_log),
+        percent(found.low, is_log),
+        percent(found.high, is_log),
+        found.p,
     )
     return replace(comparison, difference=difference)

@@ -1,0 +1,303 @@
+"""Compare arms with a baseline while the trainings of the seeds arrive one after another.
+
+This module is pure: it receives the values of the trainings that have ended, and returns which
+trainings are still needed and the result of each arm. The same values always give the same
+decisions, so an interrupted confirmation continues exactly where it was.
+
+Comparison. The differences are those of logarithms if all values are positive, so they do not
+depend on the metric's scale. Two configurations with the same seed are no more alike than with two
+seeds (benchmarks/confirmation.py), so arm and baseline are two independent samples, and the test
+is Student's t-test for two samples. Its variance is moderated (Smyth 2004, "Linear models and
+empirical Bayes methods for assessing differential expression"): the variance of a training has a
+scaled inverse chi-square prior (`luck.py`), which counts like more degrees of freedom. So one seed
+already says something. Without a prior, the test is Student's.
+
+Looks. After each look (a number of seeds), an arm gets a verdict if its p-value, corrected by
+Bonferroni's method for all arms and all looks, is below 1 - confidence. An arm is dropped if it is
+unlikely to be called better at the last look. Dropping arms never raises the rate of false
+verdicts, and dropped arms still count in the correction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from scipy.special import stdtr, stdtrit
+
+from fastgan_ray.counting import counted
+from fastgan_ray.search.luck import NO_PRIOR, Prior
+from fastgan_ray.search.relative import all_positive, percent, scaled
+from fastgan_ray.search.statistics import Goal
+
+Cell = tuple[str, int]  # an arm and a seed
+Values = Mapping[str, Mapping[int, float | None]]  # {arm: {seed: value, or None if it failed}}
+
+# The shares of the error probability: none for a first look at one seed (one training that
+# collapsed must not decide), LAST_SHARE for the last look, and equal parts for the looks between.
+LAST_SHARE = 0.7
+# An arm is dropped if the probability of a better verdict at the last look is below this number.
+UNLIKELY = 0.1
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """The comparison of an arm with the baseline, at the arm's last look.
+
+    `seeds` is the number of seeds that the look used. `change` is the arm's mean minus the
+    baseline's in percent of the baseline, and `low` to `high` its confidence interval, which is not
+    corrected for the number of arms and looks. `p` is two-sided and corrected for both; it is None
+    at a look that gives no verdicts. `verdict` is "better", "worse", "indistinguishable",
+    "not better" (dropped), "no verdict" (the note says why), or "" if the arm needs more trainings.
+    """
+
+    seeds: int = 0
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    verdict: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The results of all arms except the baseline, and the trainings that must run next."""
+
+    arms: dict[str, ArmResult]
+    needed: list[Cell]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a confirmation decides.
+
+    `looks` are the numbers of seeds after which it decides, in increasing order; the last is the
+    number of all seeds. `apart` maps each arm that the metric cannot compare with the baseline to
+    the reason. These arms get no verdict, and are trained with all seeds.
+    """
+
+    baseline: str
+    goal: Goal
+    seeds: Sequence[int]
+    looks: Sequence[int]
+    prior: Prior = NO_PRIOR
+    confidence: float = 0.95
+    apart: Mapping[str, str] | None = None
+
+
+def looks_one_by_one(seeds: int) -> list[int]:
+    """Return the looks of a confirmation that decides after each of its seeds."""
+    return list(range(1, seeds + 1))
+
+
+def shares(looks: Sequence[int]) -> list[float]:
+    """Return the part of the error probability that each look may spend; the sum is 1."""
+    free = [0.0 if look == 1 and len(looks) > 1 else 1.0 for look in looks]
+    between = sum(free[:-1])
+    if not between:
+        return [*free[:-1], 1.0]
+    return [*(part * (1 - LAST_SHARE) / between for part in free[:-1]), LAST_SHARE]
+
+
+def decide(values: Values, rules: Rules) -> Decision:
+    """Return the results of the arms, and the trainings that are still needed.
+
+    `values` has an entry for each arm and the baseline, with the trainings that have ended. A value
+    is None if the training failed. The decisions are made look by look, as if the trainings had
+    arrived in this order. Raise ValueError if the baseline is missing or a value is not finite.
+    """
+    if rules.baseline not in values:
+        raise ValueError(f"the baseline {rules.baseline!r} must be one of {list(values)}")
+    _check_finite(values)
+    is_log = all_positive(values)
+    values = scaled(values, rules.baseline, is_log)
+    prior, apart = rules.prior if is_log else NO_PRIOR, rules.apart or {}
+    results = {arm: ArmResult() for arm in values if arm != rules.baseline}
+    for index, look in enumerate(rules.looks):
+        running = [arm for arm, result in results.items() if not result.verdict]
+        has_pairs = any(arm not in apart for arm in running)
+        arms = [*([rules.baseline] if has_pairs else []), *running]
+        seeds = rules.seeds[:look]
+        needed = [(arm, seed) for seed in seeds for arm in arms if seed not in values[arm]]
+        if needed:
+            return Decision(_in_percent(results, is_log), needed)
+        known = {arm: [values[arm].get(seed) for seed in seeds] for arm in arms}
+        for arm in running:
+            results[arm] = _look(arm, known, len(results), index, rules, prior)
+        leader = _leader(values, results, rules)
+        for arm in running:
+            if leader and not results[arm].verdict and arm not in apart:
+                results[arm] = _behind(results[arm], arm, known, leader, rules, prior)
+    return Decision(_in_percent(results, is_log), [])
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The values of an arm and the baseline, compared.
+
+    `gain` is positive if the arm is better. `sd` is the moderated standard deviation of a training,
+    with `df` degrees of freedom. `counts` are the numbers of values of arm and baseline.
+    """
+
+    gain: float
+    sd: float
+    df: float
+    counts: tuple[int, int]
+
+    def error(self, more: int = 0) -> float:
+        """Return the standard error of the gain when `more` seeds have been added."""
+        return self.sd * math.sqrt(sum(1 / (count + more) for count in self.counts))
+
+
+def _sample(ours: list[float], theirs: list[float], goal: Goal, prior: Prior) -> _Sample | None:
+    """Compare two lists of values; None if a list is empty or nothing is known of the spread."""
+    df = prior.strength + len(ours) + len(theirs) - 2
+    if not ours or not theirs or df <= 0:
+        return None
+    squares = sum((value - fmean(part)) ** 2 for part in (ours, theirs) for value in part)
+    sd = math.sqrt((prior.strength * prior.sd**2 + squares) / df)
+    gain = (1 if goal == "minimize" else -1) * (fmean(theirs) - fmean(ours))
+    return _Sample(gain, sd, df, (len(ours), len(theirs)))
+
+
+def _look(
+    arm: str,
+    known: Mapping[str, Sequence[float | None]],
+    count: int,
+    index: int,
+    rules: Rules,
+    prior: Prior,
+) -> ArmResult:
+    """Return the result of a running arm at the look `index`; `count` is the number of all arms.
+
+    `known` has the values of each arm and the baseline for the seeds of this look, in order.
+    """
+    look, is_last = rules.looks[index], index == len(rules.looks) - 1
+    if reason := (rules.apart or {}).get(arm):
+        return ArmResult(look, verdict="no verdict" if is_last else "", note=reason)
+    ours, theirs = known[arm], known[rules.baseline]
+    failed, baseline_failed = _fails_alone(ours, theirs), _fails_alone(theirs, ours)
+    sample = _sample(_numbers(ours), _numbers(theirs), rules.goal, prior)
+    share, level = shares(rules.looks)[index], 1 - rules.confidence
+    result, p = ArmResult(look), None
+    if sample:
+        result, uncorrected = _with_interval(sample, look, rules)
+        p = min(1.0, uncorrected * count / share) if share else None
+        result = replace(result, p=p)
+    if sample and p is not None and p < level:
+        verdict = "better" if sample.gain > 0 else "worse"
+        alone = failed if verdict == "better" else baseline_failed
+        if not alone:
+            return replace(result, verdict=verdict)
+        name = "the arm" if verdict == "better" else "the baseline"
+        seeds = counted(alone, "seed")
+        note = f"{verdict} in the seeds without a failure, but with {seeds} only {name} failed"
+        return replace(result, verdict="no verdict", note=note)
+    if is_last and sample:
+        return replace(result, verdict="indistinguishable")
+    if is_last:
+        note = "too few values of the arm and the baseline"
+        return replace(result, verdict="no verdict", note=note)
+    dropped = f"dropped after {counted(look, 'seed')}"
+    if failed:
+        note = f"{dropped}: {counted(failed, 'training')} failed, so it cannot be called better"
+        return replace(result, verdict="no verdict", note=note)
+    if sample and _chance_of_better(sample, count, look, rules) < UNLIKELY:
+        note = f"{dropped}: a better verdict was unlikely"
+        return replace(result, verdict="not better", note=note)
+    return result
+
+
+def _with_interval(sample: _Sample, look: int, rules: Rules) -> tuple[ArmResult, float]:
+    """Return the arm's change with its interval (not yet in percent), and the p-value."""
+    error = sample.error()
+    change = (-1 if rules.goal == "minimize" else 1) * sample.gain
+    half = float(stdtrit(sample.df, (1 + rules.confidence) / 2)) * error
+    t = abs(change) / error if error else math.inf if change else 0.0
+    result = ArmResult(look, change, change - half, change + half)
+    return result, 2 * float(stdtr(sample.df, -t))
+
+
+def _chance_of_better(sample: _Sample, count: int, look: int, rules: Rules) -> float:
+    """Return the predictive probability that the arm is called better at the last look.
+
+    The effect has a flat prior, and the standard deviation is taken as it is.
+    """
+    more = rules.looks[-1] - look
+    tail = (1 - rules.confidence) * shares(rules.looks)[-1] / count / 2
+    critical = -float(stdtrit(sample.df + 2 * more, tail))
+    distance = sample.gain - critical * sample.error(more)
+    return _probability(distance, math.sqrt(sample.error() ** 2 - sample.error(more) ** 2), sample)
+
+
+def _leader(
+    values: Values, results: Mapping[str, ArmResult], rules: Rules
+) -> tuple[str, float] | None:
+    """Return the best of the arms that are called better, and its mean; None if there is none."""
+    means = {
+        arm: fmean(_numbers([values[arm].get(seed) for seed in rules.seeds[: result.seeds]]))
+        for arm, result in results.items()
+        if result.verdict == "better"
+    }
+    sign = 1 if rules.goal == "minimize" else -1
+    return min(means.items(), key=lambda item: (sign * item[1], item[0]), default=None)
+
+
+def _behind(
+    result: ArmResult,
+    arm: str,
+    known: Mapping[str, Sequence[float | None]],
+    leader: tuple[str, float],
+    rules: Rules,
+    prior: Prior,
+) -> ArmResult:
+    """Drop an arm that is unlikely to get a better mean than the leader."""
+    ours = _numbers(known[arm])
+    sample = _sample(ours, _numbers(known[rules.baseline]), rules.goal, prior)
+    if sample is None:
+        return result
+    name, mean = leader
+    gain = (1 if rules.goal == "minimize" else -1) * (mean - fmean(ours))
+    more = rules.looks[-1] - result.seeds
+    spread = sample.sd * math.sqrt(1 / len(ours) - 1 / (len(ours) + more))
+    if _probability(gain, spread, sample) >= UNLIKELY:
+        return result
+    note = f"dropped after {counted(result.seeds, 'seed')}: unlikely to become better than {name}"
+    return replace(result, verdict="no verdict", note=note)
+
+
+def _probability(distance: float, spread: float, sample: _Sample) -> float:
+    """Return the probability that a t-variable with this spread is below `distance`."""
+    if not spread:
+        return float(distance > 0)
+    return float(stdtr(sample.df, distance / spread))
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _fails_alone(ours: Sequence[float | None], theirs: Sequence[float | None]) -> int:
+    pairs = zip(ours, theirs, strict=True)
+    return sum(value is None and other is not None for value, other in pairs)
+
+
+def _check_finite(values: Values) -> None:
+    numbers = (value for arm in values.values() for value in arm.values() if value is not None)
+    if wrong := [value for value in numbers if not math.isfinite(value)]:
+        raise ValueError(f"values must be finite (got {wrong[0]})")
+
+
+def _in_percent(results: Mapping[str, ArmResult], is_log: bool) -> dict[str, ArmResult]:
+    return {
+        arm: replace(
+            result,
+            change=percent(result.change, is_log),
+            low=percent(result.low, is_log),
+            high=percent(result.high, is_log),
+        )
+        for arm, result in results.items()
+    }
