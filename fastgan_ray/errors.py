@@ -1,4 +1,4 @@
-"""Exceptions for expected errors: commands print only the message, without a traceback."""
+"""Exceptions for expected errors, with a command's exit status; and the test for a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Use pictures in memory as a data set: write them to the cache, where all processes read them."""
+"""Use pictures in memory as a data set: check them, and write them to the cache."""
 
 from __future__ import annotations
 

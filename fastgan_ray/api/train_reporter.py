@@ -1,4 +1,4 @@
-"""A reporter that prints the progress of one training to a terminal or a log file."""
+"""Print the progress of one training: a line for each evaluation, and lines in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run one training from Python, as the command `train` does."""
+"""Run one training from Python, as the command `train` does; find its settings and its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `ablate`."""
+"""The command `ablate` and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `check`."""
+"""The command `check` and its options; `plan` prints its lines."""
 
 from __future__ import annotations
 

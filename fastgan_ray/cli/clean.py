@@ -1,4 +1,4 @@
-"""The command `clean`."""
+"""The command `clean` and its options."""
 
 from __future__ import annotations
 

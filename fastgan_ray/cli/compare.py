@@ -1,4 +1,4 @@
-"""The command `compare`."""
+"""The command `compare` and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `confirm`."""
+"""The command `confirm` and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `data`."""
+"""The command `data`: what it prints about pictures, and the table of named data sets."""
 
 from __future__ import annotations
 

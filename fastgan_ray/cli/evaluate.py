@@ -1,4 +1,4 @@
-"""The command `evaluate`."""
+"""The command `evaluate`: its options and the table that it prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define the list of commands, run a command, and print its errors.
+"""The list of commands (COMMANDS); run a command, print its errors, set its exit status.
 
 Commands only read their input, call other modules and print the results. They import slow modules
 inside their functions, so that `--help` and `check` answer quickly.

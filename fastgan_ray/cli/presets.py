@@ -1,4 +1,4 @@
-"""The command `presets`."""
+"""The command `presets` and the table that it prints."""
 
 from __future__ import annotations
 

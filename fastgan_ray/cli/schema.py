@@ -1,4 +1,4 @@
-"""The command `schema`."""
+"""The command `schema`, which prints the JSON schemas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `summary`."""
+"""The command `summary` and the table of layers that it prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output of the commands: results on standard output, progress on standard error."""
+"""Print the output of commands: lines, tables, JSON; progress goes to standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `train`."""
+"""The command `train`: its options, --dry-run, --resume and --help-settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `tune`."""
+"""The command `tune` and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `vote`."""
+"""The command `vote`: its options, and what it prints about votes."""
 
 from __future__ import annotations
 

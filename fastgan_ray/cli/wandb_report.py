@@ -1,4 +1,4 @@
-"""The command `wandb-report`."""
+"""The command `wandb-report` and its options."""
 
 from __future__ import annotations
 

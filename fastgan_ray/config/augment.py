@@ -1,4 +1,4 @@
-"""AugmentConfig: the settings of the augmentation, and the names of the augmentation operations."""
+"""AugmentConfig, the section `augment`: policy, strengths, ADA; the names of operations."""
 
 from __future__ import annotations
 

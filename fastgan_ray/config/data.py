@@ -1,4 +1,4 @@
-"""DataConfig: which pictures a run trains on, and how they are read."""
+"""DataConfig, the section `data`: which pictures a run trains on, and how they are read."""
 
 from __future__ import annotations
 

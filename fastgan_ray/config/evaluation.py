@@ -1,4 +1,4 @@
-"""EvalConfig: the settings of a run's evaluations."""
+"""EvalConfig, the section `eval`: metric, feature network, counts, interval, held-out data."""
 
 from __future__ import annotations
 

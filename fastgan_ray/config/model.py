@@ -1,4 +1,4 @@
-"""The section `model` of the settings: architecture, sizes and components of the networks."""
+"""ModelConfig, the section `model`; its fields are in `model_fields`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of settings in the section `model` whose values must pass an additional check."""
+"""Allowed values in the section `model`: resolution, aspect, d_norm, self_supervision."""
 
 from __future__ import annotations
 

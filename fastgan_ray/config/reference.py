@@ -1,4 +1,4 @@
-"""List every setting of RunConfig with its description, unit, default and range, as text."""
+"""List all settings as text, for `train --help-settings` and docs/settings.md."""
 
 from __future__ import annotations
 

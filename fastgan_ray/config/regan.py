@@ -1,4 +1,4 @@
-"""ReganConfig: sparse and dense phases of the generator's training."""
+"""ReganConfig, the section `regan`: sparse and dense phases of the generator's training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ResourcesConfig: the cores, GPUs and processes of a run."""
+"""ResourcesConfig, the section `resources`: the cores, GPUs and processes of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert pydantic's errors to messages for users, with the key, the rule and the wrong value."""
+"""Convert pydantic's errors to messages for users, with the key, the rule and the value."""
 
 from __future__ import annotations
 

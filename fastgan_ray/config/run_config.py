@@ -1,7 +1,8 @@
-"""RunConfig: every setting of one training run; the defaults are those of the published FastGAN.
+"""RunConfig: all sections of a run's settings; rules between sections; dotted names.
 
-Sections are frozen and strict: an unknown key, a wrong type or a value out of range is an error.
-The unit of a setting is in its name or in its description.
+The defaults are those of the published FastGAN. Sections are frozen and strict: an unknown key, a
+wrong type or a value out of range is an error. The unit of a setting is in its name or in its
+description.
 """
 
 from __future__ import annotations

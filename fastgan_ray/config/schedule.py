@@ -1,4 +1,4 @@
-"""A schedule: the values of a setting that changes during a training, e.g. a learning rate."""
+"""A schedule: a setting that changes during a training by a shape (linear, log, cosine)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TrainConfig: the settings of the losses, the optimisers and the training loop."""
+"""TrainConfig, the section `train`: length, losses, optimisers, EMA, seed, device, precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the zip archives of named data sets.
+"""The named data sets (CATALOG): find their zip archives, or download them.
 
 The archives of small sets are in the package. The published few-shot sets at 256 px are downloaded.
 The other sets, such as those of FastGAN's paper at 1024 px, cannot be downloaded. The user puts

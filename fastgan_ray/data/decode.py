@@ -1,4 +1,4 @@
-"""Turn the bytes of a picture file into a picture in sRGB."""
+"""Turn the bytes of a picture file into a picture in sRGB; EXIF rotation, frames, size limit."""
 
 from __future__ import annotations
 

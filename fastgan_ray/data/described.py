@@ -1,4 +1,4 @@
-"""Write and read the file in a run's folder that describes the run's sets of pictures."""
+"""Write and read pictures.json, which describes the sets of pictures of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognise a file by its first bytes, whatever its name is."""
+"""Recognise the format of a file by its first bytes, and say which package a format needs."""
 
 from __future__ import annotations
 

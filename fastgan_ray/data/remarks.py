@@ -1,4 +1,4 @@
-"""Write sentences that tell the user what may be wrong with a set of pictures."""
+"""Write remarks about pictures that are read: too few, enlarged, copies, nearly identical."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose the pictures of the next batch: seeded, endless and resumable."""
+"""Choose the pictures of the next batch and mirror some: seeded, endless and resumable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open the pictures of a run: training pictures, and reference pictures of the metrics."""
+"""Open the pictures of a run: training pictures, and reference or held-out pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open a set of pictures, check every picture, and compute a hash that identifies the set."""
+"""Open a set of pictures: check each, apply `data.limit`, and compute the hash of the set."""
 
 from __future__ import annotations
 

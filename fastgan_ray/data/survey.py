@@ -1,4 +1,4 @@
-"""List every file of a set of pictures, whether it is used or not."""
+"""List every file of a set of pictures with its facts, and why a file is not used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a video that shows how a training progressed, from the sample grids in its folder."""
+"""Make video frames that show how a training progressed, from its sample grids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure the metrics of trained generators on a data set, and rank the generators."""
+"""Measure the metrics of trained generators, and rank the generators (`evaluate`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the training pictures that are most similar to generated pictures."""
+"""Find the training pictures nearest to generated ones, by features; write a grid of them."""
 
 from __future__ import annotations
 

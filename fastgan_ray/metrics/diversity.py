@@ -1,4 +1,4 @@
-"""Measure how varied generated pictures are, compared with real pictures."""
+"""Compute the metric `diversity`: how varied fakes are, compared with real pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure all metrics of a generator; its pictures are never written to disk."""
+"""Measure all metrics (METRICS) of a generator; its pictures are never written to disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure how clear and how varied generated pictures are, with a classifier.
+"""Compute the Inception score: how clear and how varied pictures are, by a classifier.
 
 This module does not use torch-fidelity, because torch-fidelity returns NaN if there are fewer
 pictures than splits, or if a class has probability 0. Its import also takes seconds in each trial.

@@ -1,4 +1,4 @@
-"""Measure which fakes look like reals, and which reals have similar fakes.
+"""Compute precision, recall, density and coverage of fakes among real pictures.
 
 This module does not use torch-fidelity, because torch-fidelity has only precision and recall, and
 computes their means in float32.

@@ -1,4 +1,4 @@
-"""Measure whether generated pictures are new or copies of training pictures."""
+"""Measure memorisation: whether generated pictures are copies of training pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the names of metrics and of their standard errors, and read metrics from rows of values."""
+"""The names of metrics, and whether lower is better (GOALS); read metrics from rows."""
 
 from __future__ import annotations
 

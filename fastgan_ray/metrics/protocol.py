@@ -1,4 +1,4 @@
-"""Record how a metric was measured; only values with equal protocols can be compared."""
+"""Record how a metric was measured; refuse to compare values with different protocols."""
 
 from __future__ import annotations
 

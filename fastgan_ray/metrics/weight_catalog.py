@@ -1,4 +1,4 @@
-"""The published weight files, and the setting that needs each file."""
+"""The published weight files (WEIGHTS): addresses, hashes, and the setting that needs each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the networks that a configuration describes."""
+"""The list of architectures (ARCHITECTURES); build the networks of a configuration."""
 
 from __future__ import annotations
 

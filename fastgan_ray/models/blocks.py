@@ -1,6 +1,7 @@
-"""Build the blocks that FastGAN's two networks share (Liu et al., ICLR 2021), and common helpers.
+"""Build FastGAN's blocks (up, down, skip-layer excitation, noise) with initial weights.
 
-FastGAN's convolutions have no biases. Shapes: B images, C channels, H x W pixels.
+FastGAN: Liu et al., ICLR 2021. The two networks share the blocks and some helpers. FastGAN's
+convolutions have no biases. Shapes: B images, C channels, H x W pixels.
 """
 
 from __future__ import annotations

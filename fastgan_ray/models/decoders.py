@@ -1,4 +1,4 @@
-"""Build the decoders, which reconstruct pictures from the features of FastGAN's discriminator."""
+"""Build the decoders, which reconstruct pictures from the features of the discriminator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build FastGAN's discriminator, which has two branches with logits, and three decoders."""
+"""Build FastGAN's discriminator: a big and a small branch with logits, and decoders."""
 
 from __future__ import annotations
 

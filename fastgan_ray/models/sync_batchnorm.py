@@ -1,4 +1,4 @@
-"""Prepare a network for training on batches that are divided among several processes."""
+"""Synchronise batch normalisation among the processes that train one generator."""
 
 from __future__ import annotations
 

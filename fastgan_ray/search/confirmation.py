@@ -1,4 +1,4 @@
-"""Plan the confirmation of a search: train the best trials again with new seeds.
+"""Plan the confirmation of a search: how many trials and seeds, which trials, which seeds.
 
 The best value of a search is partly luck: the same trial with another seed usually has a worse
 value (the winner's curse). So the verdict on a search uses new seeds. A confirmation is an

@@ -1,4 +1,4 @@
-"""Start a search with the results of another search (`--from`).
+"""Load trials of another search, from which a new search learns (`--from`).
 
 The other search may have used other pictures or a smaller resolution.
 """

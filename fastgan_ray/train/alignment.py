@@ -1,4 +1,4 @@
-"""Align high frequencies: make G's feature maps similar to D's feature maps of real pictures.
+"""FreGAN's alignment: make high frequencies of G's feature maps similar to those of D's.
 
 Yang et al., "FreGAN: Exploiting Frequency Components for Training GANs under Limited Data" (NeurIPS
 2022). G's loss gets one more term, which compares the maps of 8, 16 and 32 px. For each size, the

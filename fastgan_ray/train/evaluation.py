@@ -1,4 +1,4 @@
-"""Evaluate a run: measure metrics, draw grids, save a checkpoint, and report."""
+"""Evaluate a run: metrics, grids, checkpoint, report; measure the best checkpoint again."""
 
 from __future__ import annotations
 

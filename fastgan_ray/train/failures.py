@@ -1,4 +1,4 @@
-"""Classify exceptions of a training: out of memory, a machine fault, or another error.
+"""Recognise errors by their text: out of memory, a machine fault, or another error.
 
 A configuration that runs out of memory cannot be trained on this machine. A machine fault says
 nothing about the configuration, so the training must be tried again in a new process. In the old

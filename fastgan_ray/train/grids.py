@@ -1,4 +1,4 @@
-"""Draw the grids of an evaluation: samples, pairs that look copied, and decoded pictures."""
+"""Draw an evaluation's grids: samples, pairs that look copied, decoded pictures."""
 
 from __future__ import annotations
 

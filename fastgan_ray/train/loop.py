@@ -1,4 +1,4 @@
-"""Run the training loop: training steps, with regular evaluations and checkpoints."""
+"""The training loop: when to evaluate, save and stop; an error if losses are not finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute the mean distance of a batch of decoded pictures from their targets, as a scalar.
+"""The distances of the reconstruction loss (DISTANCES): LPIPS, EfficientNet, L1, L2.
 
 Targets are (B, C, H, W) and pictures (kB, C, H, W), in [-1, 1]. The pictures are k groups of B: in
 each group, picture i is compared with target i. Only the pictures get a gradient. The distances

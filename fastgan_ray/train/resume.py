@@ -1,4 +1,4 @@
-"""Check that a resumed training has the settings and the pictures of its checkpoint."""
+"""Check that a resumed training has the settings and pictures of its checkpoint (MAY_CHANGE)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training state: everything on which the next step and the next evaluation depend."""
+"""The state of a training: networks, Adam, EMA, random generators, sums of losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute one training step: train D one or more times, then train G once.
+"""One training step: D one or more times, then G once; the sum of all terms of their losses.
 
 G's loss uses the generated pictures of D's last turn. A step depends only on the state, the
 pictures and the random draws (see `draws`), and it never waits for the device. D sees each picture

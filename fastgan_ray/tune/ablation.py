@@ -1,4 +1,7 @@
-"""An ablation on Ray: one trial for each arm, data set and seed, without early stopping."""
+"""Run an ablation on Ray: its trials and their order, ablation.json, ablation.md, curves.
+
+There is one trial for each arm, data set and seed, without early stopping.
+"""
 
 from __future__ import annotations
 

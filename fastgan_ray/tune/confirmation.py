@@ -1,4 +1,4 @@
-"""Confirm a search: train the configurations of its best trials again, with new seeds.
+"""Run the confirmation of a search: an ablation with new seeds; put the winner into best/.
 
 The confirmation is an ablation in a subfolder of the search's folder. Its arms are the
 configurations of the best trials and the published default. At the end, the search's folder best/

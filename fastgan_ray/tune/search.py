@@ -1,4 +1,4 @@
-"""Run a search on Ray Tune, and confirm its result, either at its end or later."""
+"""Run a search on Ray Tune, confirm its result, and compose the texts of its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collect facts about a set of pictures before a training, as plain data."""
+"""Collect the facts about pictures for the command `data` and its page data.html."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suggest a search file for a set of pictures, with a reason for every value."""
+"""Suggest the search file of `data --write`, with a reason for every value."""
 
 from __future__ import annotations
 

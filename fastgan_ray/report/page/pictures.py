@@ -1,4 +1,4 @@
-"""Convert pictures to data URIs for report.html, at a reduced size."""
+"""Convert pictures to data URIs for report.html, at a reduced size and quality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the leaderboard: a sortable table of a run's trials."""
+"""Build the leaderboard of report.html: a sortable table of a run's trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimate a search's cost before it runs, from the number of operations in a trial."""
+"""Estimate the cost of a search: operations per image, images of all trials, GPU-hours."""
 
 from __future__ import annotations
 

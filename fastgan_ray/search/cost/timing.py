@@ -1,4 +1,4 @@
-"""Estimate training time on this machine from a few measured speeds."""
+"""Estimate training time on this machine's CPU from a few measured speeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a search file: text -> strict YAML -> checked model -> SearchSpec."""
+"""Read a search file: text -> strict YAML -> checked model -> SearchSpec; the default run_cap."""
 
 from __future__ import annotations
 

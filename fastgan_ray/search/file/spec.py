@@ -1,4 +1,4 @@
-"""SearchSpec: the contents of a search file after all checks."""
+"""SearchSpec, a checked search file; the settings of a trial, and the published default."""
 
 from __future__ import annotations
 

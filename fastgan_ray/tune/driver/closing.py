@@ -1,4 +1,4 @@
-"""Print the outcome of an experiment at its end."""
+"""Print where the results of a run are, and whether it was stopped or has failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show the progress of a search: as a live table on a terminal, otherwise as lines of text."""
+"""Show the progress of a run: a live table on a terminal, otherwise lines of text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert the state of a search (see `state.py`) to a table or to lines of text."""
+"""Format the live table: its columns and heading, or lines of text without a terminal."""
 
 from __future__ import annotations
 

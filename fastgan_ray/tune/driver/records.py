@@ -1,4 +1,4 @@
-"""Keep the records of a search's or an ablation's trials up to date on the disk."""
+"""Keep the records of trials up to date on disk; remove checkpoints that nothing needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a search's results: summary.json, trials.csv and the folder best/."""
+"""Choose the best trial; write summary.json, trials.csv, best/; verdict without confirmation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run an experiment's trials on Ray Tune, with their resources and callbacks."""
+"""Run trials on Ray Tune: how many at once, with which scheduler and callbacks."""
 
 from __future__ import annotations
 

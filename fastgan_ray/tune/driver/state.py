@@ -1,4 +1,4 @@
-"""Track the state of a running search: a plain dict that pure functions update.
+"""The state of a running search, as a plain dict: states of trials, the best, ETA.
 
 state = new_state("demo", "fid5k_full", "minimize", total_trials=8, total_kimg=40, now=0)
 state = observe(state, trial, now=12.5, result={"kimg": 4, "fid5k_full": 213.0})

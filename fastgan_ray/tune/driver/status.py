@@ -1,4 +1,4 @@
-"""Show the progress of a run, even while another process works on it."""
+"""Find the status and progress of a run that another process runs (command `status`)."""
 
 from __future__ import annotations
 

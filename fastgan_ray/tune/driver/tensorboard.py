@@ -1,4 +1,4 @@
-"""Write training numbers of trials, such as losses, to TensorBoard."""
+"""Write training numbers of trials to TensorBoard; Ray itself writes their evaluations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Print messages to standard output, although Ray's output goes to a log file."""
+"""Print the messages of a run to standard output, or to output.log in the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Create the folder and the remote storage of an experiment, or check them before a resume."""
+"""The folder of a run: its name, whether it exists, and whether it can be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let only one process at a time work on a run, and find the process that works on a run."""
+"""Let only one process at a time work on a run, and find this process."""
 
 from __future__ import annotations
 

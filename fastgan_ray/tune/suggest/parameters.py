@@ -1,4 +1,4 @@
-"""Parameters, their values and the outcomes of trials in Optuna's format."""
+"""Convert parameters, their values and the outcomes of trials to Optuna's format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose points without an Optuna sampler, for example from a grid.
+"""Choose points without an Optuna sampler: the published default, a grid, random, Sobol.
 
 A point has the parameter values of one trial.
 """

@@ -1,4 +1,4 @@
-"""Make Optuna's samplers, and convert parameters and their values to Optuna's format."""
+"""Make Optuna's samplers (SAMPLERS), with their settings."""
 
 from __future__ import annotations
 

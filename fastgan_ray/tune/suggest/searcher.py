@@ -1,4 +1,4 @@
-"""The searcher: suggest trials to Ray Tune, learn from their results, and end the search."""
+"""Suggest trials to Ray Tune; end the search at run_cap, at the target, or without points."""
 
 from __future__ import annotations
 

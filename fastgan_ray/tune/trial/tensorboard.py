@@ -1,4 +1,4 @@
-"""Write a row of training numbers (such as losses) to TensorBoard."""
+"""Name the training numbers (such as losses) for TensorBoard, and write them."""
 
 from __future__ import annotations
 

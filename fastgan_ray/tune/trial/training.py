@@ -1,4 +1,4 @@
-"""Run one training that is not a trial, and record its evaluations, configuration and versions.
+"""Run one training that is not a trial, and write its metrics.csv and other files.
 
 The folder of a training has config.yaml, versions.json, pictures.json, metrics.jsonl and
 metrics.csv (one row for each evaluation), training.jsonl (numbers between evaluations),

@@ -1,4 +1,4 @@
-"""Log the outcome of a search or an ablation as an extra W&B run.
+"""Log the outcome of a run as an extra W&B run: leaderboard, files, the best checkpoint.
 
 This W&B run has the leaderboard, the result files and the winner's checkpoint.
 """

@@ -1,4 +1,4 @@
-"""Make a W&B report about the trials of a search or an ablation.
+"""Make a W&B report about a search or an ablation: its charts and texts.
 
 `outline` returns the content of the report as plain data. `build` makes the report from this data
 with wandb-workspaces, and `save` stores the report at W&B.

@@ -1,4 +1,4 @@
-"""Convert the results and the outcome of a trial to numbers and texts for W&B."""
+"""Name a trial's numbers, pictures and outcome for W&B."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open and close the W&B runs of a search, and handle failures of W&B."""
+"""Open and close W&B runs: project, mode, group, and what happens if W&B fails."""
 
 from __future__ import annotations
 
