@@ -16,6 +16,7 @@ from documentation import ROOT
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 EXAMPLES = dict(re.findall(r"^### ([^\n]+)\n\n```diff\n(.*?)^```$", TEXT, re.M | re.S))
 LONGEST = 30  # lines
+TABLES = TEXT.split("## Where things are\n")[1].split("\n## ")[0]
 # What sees that the example works, in the copy that it is applied to.
 CHECKS = {
     "A loss": "from fastgan_ray.train.losses import LOSSES; LOSSES['absolute']",
@@ -77,9 +78,25 @@ def test_the_list_of_files_is_current():
     assert page == TEXT, "run: make files"
 
 
-def test_every_file_of_the_table_exists():
-    table = TEXT.split("| to add or change")[1].split("\n\n")[0]
-    paths = [path for path in re.findall(r"`([\w/]+(?:\.py|/))`", table) if path != "compat.py"]
-    assert len(paths) > 20
-    places = (ROOT, ROOT / "fastgan_ray")
-    assert not [path for path in paths if not any((place / path).exists() for place in places)]
+def test_every_place_of_the_tables_exists():
+    rows = [line.split(" | ") for line in TABLES.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if row[0] != "| to add or change"]
+    assert len(rows) > 50
+    folders = (ROOT, ROOT / "fastgan_ray")
+    for _, places, tests in rows:
+        paths = re.findall(r"`(Makefile|\w[\w/]*(?:/|\.py|\.md|\.css|\.toml|\.html\.j2))`", places)
+        assert paths, places
+        assert not [path for path in paths if not any((root / path).exists() for root in folders)]
+        names = re.findall(r"test_\w+", tests)
+        assert names, tests
+        assert not [name for name in names if not (ROOT / "tests" / f"{name}.py").exists()]
+
+
+def test_every_name_of_the_tables_is_in_its_file():
+    names, files = r"(?:`\w+`(?:, | and ))*`\w+`", r"`[\w/]+\.py`(?: and in `[\w/]+\.py`)*"
+    pairs = re.findall(rf"({names}) in ({files})", TABLES)
+    assert len(pairs) > 20
+    for names_text, files_text in pairs:
+        for path in re.findall(r"[\w/]+\.py", files_text):
+            text = (ROOT / "fastgan_ray" / path).read_text()
+            assert not [n for n in re.findall(r"`(\w+)`", names_text) if n not in text], path
