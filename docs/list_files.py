@@ -2,7 +2,8 @@
 
     python docs/list_files.py
 
-The purpose is the first paragraph of the file's docstring; `make files` runs this program.
+The purpose of a file is the first paragraph of its docstring, and that of a folder is the first
+paragraph of its `__init__.py`. `make files` runs this program.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def purpose(path: Path) -> str:
 def _folder(folder: Path, paths: list[Path]) -> str:
     name = folder.relative_to(ROOT).as_posix()
     lines = [f"- `{path.name}`: {purpose(path)}\n" for path in paths]
-    return f"\n### {name}/\n\n" + "".join(lines)
+    return f"\n### {name}/\n\n{purpose(folder / '__init__.py')}\n\n" + "".join(lines)
 
 
 if __name__ == "__main__":

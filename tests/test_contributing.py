@@ -84,7 +84,9 @@ def test_every_place_of_the_tables_exists():
     assert len(rows) > 50
     folders = (ROOT, ROOT / "fastgan_ray")
     for _, places, tests in rows:
-        paths = re.findall(r"`(Makefile|\w[\w/]*(?:/|\.py|\.md|\.css|\.toml|\.html\.j2))`", places)
+        paths = re.findall(
+            r"`(Makefile|\w[\w/]*(?:/|\.py|\.md|\.css|\.js|\.toml|\.html\.j2))`", places
+        )
         assert paths, places
         assert not [path for path in paths if not any((root / path).exists() for root in folders)]
         names = re.findall(r"test_\w+", tests)
