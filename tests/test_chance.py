@@ -10,6 +10,7 @@ import pytest
 from fastgan_ray.search.curves.chance import correlation, forecast
 from fastgan_ray.search.curves.kernel import Hyperparameters
 from fastgan_ray.search.curves.posterior import prior
+from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.early_terminate import Chance
 from fastgan_ray.search.stopping import Observation, StoppingRules
 
@@ -77,7 +78,9 @@ def test_chances_are_shares_of_draws_and_ends_are_known():
     trials = curves(20, memory=8.0, seed=1)
     known = [dict(zip(KIMG, trial, strict=True)) for trial in trials]
     best = int(np.argmin([trial[-1] for trial in trials]))
-    predicted = forecast([*known, {1: trials[best][0]}], KIMG[-1], 0.1)
+    predicted = forecast(
+        [Trial({}, values) for values in (*known, {1: trials[best][0]})], KIMG[-1], 0.1
+    )
     assert predicted.chances[best] > 0.9
     assert predicted.chances.sum() == pytest.approx(2, abs=1e-9)  # a tenth of 21 trials
     assert 0.1 < predicted.chances[-1] < 0.95  # its beginning is that of the best

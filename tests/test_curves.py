@@ -98,6 +98,8 @@ def obvious_covariance(hyper, first, second):
         parts.append(relevance**2 * (1 + scaled + scaled**2 / 3) * math.exp(-scaled))
     pairs = sum(a * b for i, a in enumerate(parts) for b in parts[:i])
     effect = sum(parts) + hyper.pair**2 * pairs / (hyper.relevances() ** 2).sum()
+    correlations = [part / r**2 for part, r in zip(parts, hyper.relevances(), strict=True)]
+    effect += hyper.rest**2 * math.prod(correlations)
     smooth = math.exp(-0.5 * (gap / hyper.effect_time) ** 2)
     ratio = hyper.effect_change**2
     result += effect * (1 + ratio * smooth) / (1 + ratio)

@@ -20,6 +20,7 @@ import numpy as np
 
 from fastgan_ray.counting import counted
 from fastgan_ray.search.curves.chance import forecast
+from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.early_terminate import Chance, Hyperband, Median, Patience, Rule
 
 
@@ -160,17 +161,18 @@ class ChanceRule:
     def __init__(self, settings: Chance, total_kimg: float) -> None:
         self._settings = settings
         self._total_kimg = total_kimg
-        self._values: dict[int, dict[float, float]] = {}
+        self._observations: dict[int, list[Observation]] = {}
 
     def decide(self, observation: Observation) -> str:
         """Return a reason to end the trial if its chance is too small; else ""."""
         settings, kimg, total = self._settings, observation.kimg, self._total_kimg
-        self._values.setdefault(observation.trial, {})[kimg] = observation.value
-        ended = sum(max(values) >= total for values in self._values.values())
+        self._observations.setdefault(observation.trial, []).append(observation)
+        ended = sum(history[-1].kimg >= total for history in self._observations.values())
         if kimg < settings.first_kimg or kimg >= total or ended < settings.min_trials:
             return ""
-        trials = sorted(self._values)
-        predicted = forecast([self._values[trial] for trial in trials], total, settings.best)
+        trials = sorted(self._observations)
+        curves = [_curve(self._observations[trial]) for trial in trials]
+        predicted = forecast(curves, total, settings.best)
         chance = float(predicted.chances[trials.index(observation.trial)])
         if chance >= settings.probability:
             return ""
@@ -179,6 +181,12 @@ class ChanceRule:
             f"{kimg:g} kimg have the correlation {predicted.correlations[kimg]:.2f} with the "
             f"values at the end, in {counted(len(trials), 'trial')})"
         )
+
+
+def _curve(history: Sequence[Observation]) -> Trial:
+    values = {observation.kimg: observation.value for observation in history}
+    errors = {observation.kimg: observation.error for observation in history}
+    return Trial({}, values, errors=errors)
 
 
 class StoppingRules:

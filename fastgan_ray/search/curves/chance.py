@@ -8,7 +8,7 @@ fitted to all learning curves. It learns how strongly early values are related t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,13 +42,12 @@ class Forecast(NamedTuple):
     correlations: dict[float, float]
 
 
-def forecast(values: Sequence[Mapping[float, float]], total_kimg: float, share: float) -> Forecast:
+def forecast(trials: Sequence[Trial], total_kimg: float, share: float) -> Forecast:
     """Predict how all trials end; equal arguments give equal results.
 
-    `values` has {kimg: value} for each trial; lower values are better. `share` is the fraction of
-    the trials that count as the best; at least one trial counts.
+    The points of the trials are not used. `share` is the fraction of the trials that count as the
+    best; at least one trial counts.
     """
-    trials = [Trial({}, of_trial) for of_trial in values]
     points = [FAR * np.arange(len(trials), dtype=float)[:, None]]
     rows = rows_of(trials, total_kimg, MAX_ROWS)
     hyper = fit(points, rows, prior(1), iterations=ITERATIONS)
@@ -59,7 +58,7 @@ def forecast(values: Sequence[Mapping[float, float]], total_kimg: float, share: 
     root = np.linalg.cholesky(covariance + 1e-10 * np.eye(len(trials)))
     ends = mean + normal @ root.T
     worst_of_best = np.partition(ends, count - 1, axis=1)[:, count - 1 : count]
-    kimgs = sorted({kimg for of_trial in values for kimg in of_trial})
+    kimgs = sorted({kimg for trial in trials for kimg in trial.values})
     correlations = {kimg: correlation(hyper, kimg / total_kimg) for kimg in kimgs}
     return Forecast((ends <= worst_of_best).mean(axis=0), correlations)
 

@@ -38,7 +38,7 @@ def fitted(
     """
     points = encode(space, [trial.point for trial in trials])
     rows = rows_of(trials, total_kimg)
-    return Posterior(fit(points, rows, prior(len(space)), start), points, rows)
+    return Posterior(fit(points, rows, prior(len(points)), start), points, rows)
 
 
 def next_point(

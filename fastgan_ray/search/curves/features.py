@@ -23,13 +23,19 @@ def encode(space: SearchSpace, points: Sequence[Mapping[str, Any]]) -> list[Arra
     - other listed values: one column for each value.
     The distance between two values of a parameter is at most 1. If a parameter is inactive at a
     point, the array has the middle of the parameter's values.
+
+    The seed of a training is left out: trainings that differ only in the seed have the same point.
+    If `space` has no other parameter, the list has one array of zeros.
     """
-    return [
+    columns = [
         _columns(parameter, [point.get(parameter.name, _ABSENT) for point in points])
         for parameter in space
+        if parameter.name != SEED
     ]
+    return columns or [np.zeros((len(points), 1))]
 
 
+SEED = "train.seed"
 _ABSENT = object()
 
 

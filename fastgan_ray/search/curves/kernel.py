@@ -8,15 +8,17 @@ The value of a trial with point x at log-time t = log(kimg / total kimg) is the 
 - l(t), the luck of the trial: the difference between trainings of the same point.
 - The error of the evaluation. Its variance is a known number plus an unknown constant (nugget).
 
-Each part is a Gaussian process. The covariance of f over points is a sum over parameters and over
-pairs of parameters (Duvenaud et al. 2011, "Additive Gaussian Processes"):
+Each part is a Gaussian process. The covariance of f over points is a sum over parameters, over
+pairs of parameters, and over all of them together (Duvenaud et al. 2011, "Additive Gaussian
+Processes"):
 
-    sum_p z_p + pair^2 * sum_{p<q} z_p z_q / sum_p relevance_p^2,
+    sum_p z_p + pair^2 * sum_{p<q} z_p z_q / sum_p relevance_p^2 + rest^2 * prod_p c_p,
 
-where z_p is relevance_p^2 times the Matern-5/2 kernel of the distance in parameter p. A search has
-few trials. With a sum, all trials help to learn the effect of a single parameter. Over time, one
-part of f is constant and one part changes smoothly (a squared-exponential kernel of log-time). On
-recorded trainings, this kernel has a higher likelihood than a Matern or an exponential kernel
+where c_p is the Matern-5/2 kernel of the distance in parameter p, and z_p = relevance_p^2 c_p. A
+search has few trials. With a sum, all trials help to learn the effect of a single parameter. The
+product describes what the sums cannot; without it, the process takes this part for luck. Over time,
+one part of f is constant and one part changes smoothly (a squared-exponential kernel of log-time).
+On recorded trainings, this kernel has a higher likelihood than a Matern or an exponential kernel
 (docs/findings.md).
 """
 
@@ -33,6 +35,7 @@ Array = NDArray[np.float64]
 # The hyperparameters after the relevances of the parameters; all are positive.
 SHARED = (
     "pair",  # strength of pairs of parameters, relative to single parameters
+    "rest",  # standard deviation of a point's effect beyond single parameters and pairs
     "length",  # distance (of 1 = the whole range) at which points become dissimilar
     "effect_change",  # changing part of the effect of a point, relative to the constant part
     "effect_time",  # log-time over which the changing part changes
@@ -82,23 +85,27 @@ class PointKernel(NamedTuple):
     parts: Array  # z_p, (parameters, points, points)
     total: Array  # sum of the parts
     pairs: Array  # sum_{p<q} z_p z_q / sum relevance^2
+    product: Array  # prod_p c_p
 
 
 def point_kernel(hyper: Hyperparameters, squared: Array) -> PointKernel:
     """Return the covariance of the effects of points; `squared` has their squared distances."""
     relevance = hyper.relevances()
     scaled = np.sqrt(5 * squared) / hyper.length
-    parts = relevance[:, None, None] ** 2 * (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
-    total = parts.sum(axis=0)
+    matern = (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
+    parts = relevance[:, None, None] ** 2 * matern
+    total, product = parts.sum(axis=0), matern.prod(axis=0)
     pairs = (total**2 - (parts**2).sum(axis=0)) / (2 * (relevance**2).sum())
-    return PointKernel(total + hyper.pair**2 * pairs, parts, total, pairs)
+    value = total + hyper.pair**2 * pairs + hyper.rest**2 * product
+    return PointKernel(value, parts, total, pairs, product)
 
 
 def point_variance(hyper: Hyperparameters) -> float:
     """Return the variance of the effect of any point."""
     squares = hyper.relevances() ** 2
     total = squares.sum()
-    return float(total + hyper.pair**2 * (total**2 - (squares**2).sum()) / (2 * total))
+    pairs = (total**2 - (squares**2).sum()) / (2 * total)
+    return float(total + hyper.pair**2 * pairs + hyper.rest**2)
 
 
 def effect_correlation(hyper: Hyperparameters, gaps: Array) -> Array:
@@ -153,6 +160,9 @@ def gradient(
     )
     scaled = np.sqrt(5 * squared) / hyper.length
     by_length = relevance[:, None, None] ** 2 * scaled**2 / 3 * (1 + scaled) * np.exp(-scaled)
+    # d log c_p / d log length; c_p is never 0, but its factor exp(-scaled) may be tiny
+    product_by_length = (scaled**2 / 3 * (1 + scaled) / (1 + scaled + scaled**2 / 3)).sum(axis=0)
+    rest = hyper.rest**2 * on_points * points.product
     on_effect = weights * points.value[np.ix_(trial, trial)]
     change_of_effect, ratio = _smooth(hyper.effect_time, gaps), hyper.effect_change**2
     smooth = _smooth(hyper.mean_time, gaps)
@@ -160,7 +170,8 @@ def gradient(
     change = _exponential(hyper.luck_time, gaps)
     shared = {
         "pair": 2 * pair * (on_points * points.pairs).sum(),
-        "length": (weighted * by_length).sum(),
+        "rest": 2 * rest.sum(),
+        "length": (weighted * by_length).sum() + (rest * product_by_length).sum(),
         "effect_change": 2 * ratio * (on_effect * (change_of_effect - 1)).sum() / (1 + ratio) ** 2,
         "effect_time": ratio
         * (on_effect * change_of_effect * (gaps / hyper.effect_time) ** 2).sum()

@@ -25,6 +25,7 @@ from fastgan_ray.search.curves.kernel import (
 )
 
 JITTER = 1e-9
+STEP = 1e-3  # of the finite differences in `hyperparameter_draws`
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Prior:
 PRIOR = {
     "relevance": (math.log(0.1), 1.0),
     "pair": (math.log(0.7), 1.0),
+    "rest": (math.log(0.05), 0.7),
     "length": (math.log(0.6), 0.3),
     "effect_change": (math.log(1.0), 1.0),
     "effect_time": (math.log(0.8), 0.5),
@@ -130,13 +132,19 @@ class Posterior:
 
         There is one value for each of the n `points`: the mean over all possible trainings.
         """
-        count = len(points[0])
-        time, trial = np.zeros(count), np.full(count, -1)
-        cross = self.cross(points, time, trial)
+        return self.expected(points, np.zeros(len(points[0])))
+
+    def expected(self, points: Sequence[Array], time: Array) -> tuple[Array, Array]:
+        """Return the posterior mean (n,) and covariance (n, n) of values at the log-times `time`.
+
+        There is one value for each of the n `points`: the mean over all possible trainings.
+        """
+        cross = self.cross(points, time, np.full(len(time), -1))
         white = self.whitened(cross)
+        gaps = np.abs(time[:, None] - time[None])
         effects = point_kernel(self.hyper, squared_distances(points, points)).value
-        covariance = effects + mean_covariance(self.hyper, np.zeros((1, 1))) - white.T @ white
-        return np.asarray(self.mean + cross @ self.solved), covariance
+        prior = effects * effect_correlation(self.hyper, gaps) + mean_covariance(self.hyper, gaps)
+        return np.asarray(self.mean + cross @ self.solved), prior - white.T @ white
 
 
 def _root(hyper: Hyperparameters, squared: Array, rows: Rows) -> Array:
@@ -192,3 +200,25 @@ def fit(
         options={"maxiter": iterations},
     )
     return Hyperparameters(np.asarray(result.x))
+
+
+def hyperparameter_draws(
+    points: Sequence[Array], rows: Rows, prior: Prior, mode: Hyperparameters, count: int
+) -> list[Hyperparameters]:
+    """Draw `count` hyperparameters from their posterior distribution; equal calls draw the same.
+
+    The distribution of the logarithms is approximated by a normal one around `mode`, the result of
+    `fit` (Laplace's approximation). In no direction is it wider than the widest prior. A prediction
+    with `mode` alone is too certain: a search has few evaluations for so many hyperparameters.
+    """
+    squared = squared_distances(points, points)
+    slopes = [
+        loss(mode.logs + step, prior, squared, rows)[1]
+        - loss(mode.logs - step, prior, squared, rows)[1]
+        for step in STEP * np.eye(len(mode.logs))
+    ]
+    curvature = np.array(slopes) / (2 * STEP)
+    values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
+    deviations = 1 / np.sqrt(np.maximum(values, prior.deviations.max() ** -2))
+    normal = np.random.default_rng(0).normal(size=(count, len(values)))
+    return [Hyperparameters(mode.logs + vectors @ (deviations * draw)) for draw in normal]

@@ -17,6 +17,7 @@ from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
 from fastgan_ray.search.space import sobol
 from fastgan_ray.tune.suggest.parameters import INFEASIBLE, decode, distribution, encode
+from fastgan_ray.tune.suggest.study import errors_of
 
 FIRST_TRIALS = 4  # Sobol points, the published default among them, before the model chooses
 
@@ -99,4 +100,5 @@ class CurveSampler(BaseSampler):
             values={step / 1000: sign * value for step, value in trial.intermediate_values.items()},
             is_running=trial.state == TrialState.RUNNING,
             is_infeasible=trial.user_attrs.get("outcome") in INFEASIBLE,
+            errors={step / 1000: error for step, error in errors_of(trial).items()},
         )

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.names import best_name, value_of
+from fastgan_ray.metrics.names import best_name, fakes_error_name, value_of
 from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.ray.compat import FINISHED
@@ -141,7 +141,8 @@ class StudySearcher(Searcher):
         assert math.isfinite(value), (
             "a trial must not report NaN or infinity as a value; it must end as diverged"
         )
-        report_value(self.study, self.state.running[trial_id], result["kimg"], value)
+        error = value_of(result, fakes_error_name(name)) or 0.0
+        report_value(self.study, self.state.running[trial_id], result["kimg"], value, error)
         if name in result and self._reaches_target(value):  # the value of a full evaluation
             self.state.target_reached = True
 

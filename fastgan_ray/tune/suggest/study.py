@@ -25,6 +25,8 @@ from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.suggest.compat import open_journal, running_trial, unlock_journal
 from fastgan_ray.tune.suggest.parameters import INFEASIBLE, distribution, encode, suggest
 
+ERROR = "error at "  # prefix of a user attribute: the standard error of the value at a step
+
 
 def open_study(
     spec: SearchSpec, journal: Path, sampler: BaseSampler, priors: Sequence[Prior]
@@ -89,16 +91,29 @@ def reject(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
     study.tell(trial, state=TrialState.FAIL)
 
 
-def report_value(study: optuna.Study, number: int, kimg: float, value: float) -> None:
-    """Record a trial's metric value at `kimg`, unless it is already recorded.
+def report_value(study: optuna.Study, number: int, kimg: float, value: float, error: float) -> None:
+    """Record a trial's metric value at `kimg` and its standard error, unless already recorded.
 
     `number` is the trial's number in the study. If the study has several metrics, nothing is
-    recorded, because Optuna can rank stopped trials only by a single metric.
+    recorded, because Optuna can rank stopped trials only by a single metric. The error is a user
+    attribute of the trial, because Optuna has no place for it; an error of 0 is not recorded.
     """
     step = round(kimg * 1000)
     trial = study.get_trials(deepcopy=False)[number]
     if len(study.directions) == 1 and step not in trial.intermediate_values:
-        running_trial(study, number).report(value, step)
+        running = running_trial(study, number)
+        if error:
+            running.set_user_attr(f"{ERROR}{step}", error)
+        running.report(value, step)
+
+
+def errors_of(trial: FrozenTrial) -> dict[int, float]:
+    """Return {step: standard error} of a trial's recorded values, as far as they are known."""
+    return {
+        int(name.removeprefix(ERROR)): error
+        for name, error in trial.user_attrs.items()
+        if name.startswith(ERROR)
+    }
 
 
 def report_end(

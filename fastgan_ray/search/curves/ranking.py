@@ -1,0 +1,171 @@
+"""Rank the configurations that a search has tried by the expected value of a new training.
+
+The best value of a search is partly luck: with another seed, the same configuration usually has a
+worse value (the winner's curse). The Gaussian process of `kernel` separates the effect of a
+configuration from the luck of its trainings, and learns from similar configurations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from scipy.stats import norm
+
+from fastgan_ray.search.curves.features import encode
+from fastgan_ray.search.curves.kernel import Array
+from fastgan_ray.search.curves.posterior import (
+    Posterior,
+    Rows,
+    fit,
+    hyperparameter_draws,
+    prior,
+)
+from fastgan_ray.search.curves.trials import Scale, Trial, rows_of, scale_of
+from fastgan_ray.search.space import SearchSpace
+
+MIN_TRIALS = 4  # with a value; with fewer trials, nothing is predicted
+CONFIDENCE = 0.8  # of all intervals
+MAX_ROWS = 300  # evaluations that are used (see `rows_of`)
+POSTERIORS = 24  # draws of the hyperparameters; each has its own Gaussian process
+DRAWS = 4800  # of all expected values, for the probability of being the best
+MANY_TRIALS = 150  # hyperparameters are fitted to so many trials, and more need no draws of them
+CURVE_POINTS = 24
+JITTER = 1e-9
+LENGTH = "train.total_kimg"
+
+Normal: TypeAlias = tuple[Array, Array]  # mean (n,) and covariance (n, n)
+
+
+class Expectation(NamedTuple):
+    """What is expected of a new training of a configuration, in the unit of the metric.
+
+    `value` is the expected value at the end. It is computed on the scale of the process; for a
+    logarithmic scale it is the median over trainings. With the probability `CONFIDENCE` it is
+    between `low` and `high`. `chance` is the probability that the configuration has the best
+    expected value of all those tried.
+    """
+
+    value: float
+    low: float
+    high: float
+    chance: float
+
+
+class CurvePoint(NamedTuple):
+    """The expected value of a new training at `kimg`, and its interval."""
+
+    kimg: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Gaussian processes with likely hyperparameters, fitted to all `trials` of a search.
+
+    `space` has the search's parameters. `total_kimg` is the length of the longest training. Trials
+    that are infeasible or have no value are not ranked.
+    """
+
+    space: SearchSpace
+    trials: Sequence[Trial]
+    total_kimg: float
+    posteriors: Sequence[Posterior]
+    scale: Scale
+
+    def expectations(self) -> list[Expectation | None]:
+        """Return the expectation of each trial's configuration; None if it is not ranked.
+
+        Trials that differ only in the seed have the same expectation. If the lengths of trainings
+        differ (`train.total_kimg` is searched), a value is for the end of the trial's own training.
+        Equal arguments give equal results.
+        """
+        indices = [index for index, trial in enumerate(self.trials) if is_ranked(trial)]
+        times = np.array([math.log(self._length(index) / self.total_kimg) for index in indices])
+        columns = self._columns(indices)
+        _, first, place = np.unique(
+            np.column_stack([*columns, times]), axis=0, return_index=True, return_inverse=True
+        )
+        distinct = [part[first] for part in columns]
+        parts = [posterior.expected(distinct, times[first]) for posterior in self.posteriors]
+        chances = _chances(parts)
+        mean, low, high = (self.scale.metric(part) for part in _summary(parts))
+        table = np.column_stack([mean, low, high, chances])[place.reshape(-1)].tolist()
+        by_index = dict(zip(indices, table, strict=True))
+        return [
+            Expectation(*by_index[index]) if index in by_index else None
+            for index in range(len(self.trials))
+        ]
+
+    def curve(self, index: int) -> list[CurvePoint]:
+        """Return the expected learning curve of a new training of the configuration of a trial.
+
+        It goes from the first evaluation of any trial to the end of the trial's own training.
+        """
+        first = min(kimg for trial in self.trials for kimg in trial.values)
+        kimgs = np.geomspace(first, self._length(index), CURVE_POINTS)
+        columns = self._columns([index] * CURVE_POINTS)
+        times = np.log(kimgs / self.total_kimg)
+        parts = [posterior.expected(columns, times) for posterior in self.posteriors]
+        values = [self.scale.metric(part) for part in _summary(parts)]
+        return [CurvePoint(*map(float, row)) for row in zip(kimgs, *values, strict=True)]
+
+    def _columns(self, indices: Sequence[int]) -> list[Array]:
+        return encode(self.space, [self.trials[index].point for index in indices])
+
+    def _length(self, index: int) -> float:
+        return float(self.trials[index].point.get(LENGTH, self.total_kimg))
+
+
+def rank(space: SearchSpace, trials: Sequence[Trial], total_kimg: float) -> Ranking | None:
+    """Fit Gaussian processes to `trials`; None if fewer than `MIN_TRIALS` trials can be ranked.
+
+    `total_kimg` is the length of the longest training. If there are more than `MANY_TRIALS` trials,
+    the hyperparameters are fitted to some of them, evenly spaced.
+    """
+    if sum(is_ranked(trial) for trial in trials) < MIN_TRIALS:
+        return None
+    points = encode(space, [trial.point for trial in trials])
+    rows = rows_of(trials, total_kimg, MAX_ROWS)
+    step = math.ceil(len(trials) / MANY_TRIALS)
+    kept = rows.trial % step == 0
+    some_rows = Rows(
+        rows.trial[kept] // step, rows.time[kept], rows.value[kept], rows.variance[kept]
+    )
+    some_points, hyper_prior = [part[::step] for part in points], prior(len(points))
+    hyper = [fit(some_points, some_rows, hyper_prior)]
+    if step == 1:
+        hyper = hyperparameter_draws(points, rows, hyper_prior, hyper[0], POSTERIORS)
+    posteriors = [Posterior(draw, points, rows) for draw in hyper]
+    return Ranking(space, trials, total_kimg, posteriors, scale_of(trials))
+
+
+def is_ranked(trial: Trial) -> bool:
+    """Return whether a trial's configuration is ranked: it has a value and is feasible."""
+    return bool(trial.values) and not trial.is_infeasible
+
+
+def _summary(parts: Sequence[Normal]) -> tuple[Array, Array, Array]:
+    """Return the mean of a mixture of normal distributions, and the ends of an interval."""
+    means = np.array([mean for mean, _ in parts])
+    variances = np.array([np.diag(covariance) for _, covariance in parts])
+    mean = means.mean(axis=0)
+    variance = np.maximum(variances.mean(axis=0), 0) + means.var(axis=0)
+    width = norm.ppf(0.5 + CONFIDENCE / 2) * np.sqrt(variance)
+    return mean, mean - width, mean + width
+
+
+def _chances(parts: Sequence[Normal]) -> Array:
+    """Return the probability that each value of a mixture is the smallest, from seeded draws."""
+    rng, count = np.random.default_rng(0), DRAWS // len(parts)
+    best = np.zeros(len(parts[0][0]))
+    for mean, covariance in parts:
+        root = np.linalg.cholesky(covariance + JITTER * np.eye(len(mean)))
+        draws = mean + rng.normal(size=(count, len(mean))) @ root.T
+        best += np.bincount(draws.argmin(axis=1), minlength=len(mean))
+    return best / (count * len(parts))

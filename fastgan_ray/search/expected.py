@@ -1,0 +1,130 @@
+"""Add to the records of a search's trials what is expected of a new training of each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastgan_ray.counting import counted
+from fastgan_ray.metrics.names import fakes_error_name, value_of
+from fastgan_ray.search.curves.ranking import CONFIDENCE, MIN_TRIALS, Expectation, is_ranked, rank
+from fastgan_ray.search.curves.trials import Trial
+from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+
+Record = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+# The keys of a trial's record: the expected value of a new training of its configuration, the
+# interval of this value, and the probability that the configuration is the best of those tried.
+EXPECTED = ("expected", "expected_low", "expected_high", "best_chance")
+CURVES = 4  # trials with the best expected values, whose expected learning curves are kept
+INFEASIBLE = ("diverged", "out_of_memory")
+RANKED = ("finished", "stopped", "unfinished")
+
+
+def no_ranking(spec: SearchSpec, count: int) -> str:
+    """Return why nothing is expected of trials; "" if it is. `count` trials have a value."""
+    if spec.costs:
+        return "a search with several metrics has no single best trial"
+    if spec.population is not None:
+        return "population-based training changes the settings during a trial"
+    if count < MIN_TRIALS:
+        return f"it needs {counted(MIN_TRIALS, 'trial')} with a value (so far {count})"
+    return ""
+
+
+def with_expected(
+    spec: SearchSpec, records: Sequence[Record], rows: Mapping[str, Sequence[Row]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the records with the keys in `EXPECTED`, and the entry "ranking" of summary.json.
+
+    `rows` has the evaluations of each trial by its id. The keys are None for trials without a
+    value. The entry is {"note", "confidence", "curves"}. "note" says why there is no ranking; it is
+    "" if there is one. "confidence" is that of the intervals. "curves" is {trial id: [[kimg, value,
+    low, high], ...]}, the expected learning curves of the best configurations, the best first.
+    """
+    known = [record for record in records if record["state"] in (*RANKED, *INFEASIBLE)]
+    trials = [_trial(spec, record, rows[record["trial_id"]]) for record in known]
+    note = no_ranking(spec, sum(is_ranked(trial) for trial in trials))
+    entry = {"note": note, "confidence": CONFIDENCE}
+    nothing = dict.fromkeys(EXPECTED)
+    ranking = None if note else rank(spec.space, trials, longest_kimg(spec))
+    if ranking is None:
+        return [{**record, **nothing} for record in records], entry | {"curves": {}}
+    sign = _sign(spec)
+    expected = {
+        record["trial_id"]: _fields(expectation, sign)
+        for record, expectation in zip(known, ranking.expectations(), strict=True)
+    }
+    complete = [{**record, **expected.get(record["trial_id"], nothing)} for record in records]
+    numbers = {record["trial_id"]: index for index, record in enumerate(known)}
+    curves = {
+        trial_id: [
+            [point.kimg, sign * point.value, *sorted((sign * point.low, sign * point.high))]
+            for point in ranking.curve(numbers[trial_id])
+        ]
+        for trial_id in _best(spec, complete)
+    }
+    return complete, entry | {"curves": curves}
+
+
+def by_expected(spec: SearchSpec, records: Sequence[Record]) -> list[Record]:
+    """Return `records` sorted by the expected value of a new training, the best first.
+
+    Records without an expected value follow, sorted by value. Every record must have one of them.
+    """
+    sign = _sign(spec)
+
+    def key(record: Record) -> tuple[bool, float, str]:
+        expected = record.get("expected")
+        number = sign * (record["value"] if expected is None else expected)
+        return expected is None, number, record["trial_id"]
+
+    return sorted(records, key=key)
+
+
+def _best(spec: SearchSpec, records: Sequence[Record]) -> list[str]:
+    """Return the ids of the trials with the `CURVES` best expected values, one of equal ones."""
+    ids: dict[float, str] = {}
+    for record in by_expected(spec, [r for r in records if r["expected"] is not None]):
+        ids.setdefault(record["expected"], record["trial_id"])
+    return list(ids.values())[:CURVES]
+
+
+def _trial(spec: SearchSpec, record: Record, rows: Sequence[Row]) -> Trial:
+    """Return a trial for the ranking; its last value is that of its record.
+
+    The record of a finished trial has the value of its best checkpoint.
+    """
+    metric, sign = spec.metric.name, _sign(spec)
+    evaluations = [
+        (row["kimg"], value_of(row, metric), value_of(row, fakes_error_name(metric)))
+        for row in rows
+        if row["kimg"] > 0
+    ]
+    values = {kimg: sign * value for kimg, value, _ in evaluations if value is not None}
+    errors = {kimg: error for kimg, _, error in evaluations if error is not None}
+    if record["state"] == "finished" and record["value"] is not None:
+        values[record["kimg"]] = sign * record["value"]
+        if record["error"] is not None:
+            errors[record["kimg"]] = record["error"]
+    return Trial(
+        record["point"],
+        values,
+        is_running=record["state"] == "unfinished",
+        is_infeasible=record["state"] in INFEASIBLE,
+        errors=errors,
+    )
+
+
+def _fields(expectation: Expectation | None, sign: int) -> dict[str, float | None]:
+    if expectation is None:
+        return dict.fromkeys(EXPECTED)
+    low, high = sorted((sign * expectation.low, sign * expectation.high))
+    return dict(
+        zip(EXPECTED, (sign * expectation.value, low, high, expectation.chance), strict=True)
+    )
+
+
+def _sign(spec: SearchSpec) -> int:
+    return 1 if spec.metric.goal == "minimize" else -1
