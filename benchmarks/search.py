@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from machine import provenance
 from recorded_task import Task
-from ways_to_search import BUDGET, METRIC, WORKERS, BestPoints, searches
+from search_task import BUDGET, WORKERS, BestPoints
+from ways_to_search import METRIC, not_run, searches
 
 RESULTS = Path(__file__).parent / "results" / "search.md"
 QUARTER = BUDGET / 4
@@ -61,7 +62,8 @@ def _run(job: tuple[str, int]) -> tuple[str, int, BestPoints, float]:
 def main() -> None:
     """Simulate all searches and write the table."""
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    names = list(searches())
+    absent = not_run(searches())
+    names = [name for name in searches() if name not in absent]
     jobs = [(name, seed) for name in names for seed in seeds_of(name, seeds)]
     results: dict[str, dict[int, BestPoints]] = {name: {} for name in names}
     seconds: dict[str, float] = dict.fromkeys(names, 0.0)
@@ -71,7 +73,9 @@ def main() -> None:
         for name, seed, points, took in pool.imap_unordered(_run, jobs, chunksize=4):
             results[name][seed] = points
             seconds[name] += took / len(seeds_of(name, seeds))
-    RESULTS.write_text("\n".join(report(Task(), results, seconds, seeds)) + "\n")
+    lines = report(Task(), results, seconds, seeds)
+    lines += [f"\nNot run: {name}; {reason}." for name, reason in absent.items()]
+    RESULTS.write_text("\n".join(lines) + "\n")
     print(RESULTS.read_text())
 
 

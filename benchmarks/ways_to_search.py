@@ -8,25 +8,33 @@ from __future__ import annotations
 import functools
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Any
 
-import numpy as np
+import anchors
 import optuna
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
 from replay import SimulatedTrial, Step, cost, replay
+from search_task import (
+    BUDGET,
+    WORKERS,
+    BestPoints,
+    Point,
+    Search,
+    Task,
+    best_points,
+    run_trials,
+)
 
 from fastgan_ray.search.file.read import spec_from_text
-from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.space import assign
 from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.suggest.parameters import decode, suggest
 
 METRIC = "fd_efficientnet_lite0"
-BUDGET = 32.0  # trainings, as of random search without early stopping
-WORKERS = 2
 SHORT, SHORT_BUDGET = 2, 4.0  # of a search before: rows of its trainings, and its cost
 # Early stopping; FIRST is the kimg of the first row.
 RULES = {
@@ -51,30 +59,6 @@ SAMPLERS = {
     "nsga2": "bayes",
     "nsga3": "bayes",
 }
-Point: TypeAlias = dict[str, Any]
-
-
-class Task(Protocol):
-    """What a search is tried on, such as `recorded_task.Task`."""
-
-    kimg: list[float]
-
-    @property
-    def best(self) -> float:
-        """The true value of the best point."""
-
-    def spec(self, method: str, rule: str, seed: int, total_kimg: float) -> SearchSpec:
-        """Return a search of this task. `method` and `rule` are lines of a search file."""
-
-    def curve(self, point: Point, seed: int) -> list[Step]:
-        """Return the reports of a training."""
-
-    def truth(self, point: Point) -> float:
-        """Return the last value of a training without luck; infinite if it diverges."""
-
-
-BestPoints: TypeAlias = list[tuple[float, Point]]  # cost so far, and the best point then
-Search: TypeAlias = Callable[[Task, int], BestPoints]
 
 
 def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) -> BestPoints:
@@ -145,29 +129,35 @@ def grid(task: Task, seed: int) -> BestPoints:
 
 
 def plain_optuna(
-    sampler: Callable[[int], optuna.samplers.BaseSampler], task: Task, seed: int
+    sampler: Callable[[int], optuna.samplers.BaseSampler],
+    task: Task,
+    seed: int,
+    workers: int = 1,
 ) -> BestPoints:
-    """Search with a sampler of Optuna and its defaults, one complete training after the other."""
+    """Search with a sampler of Optuna and its defaults, in complete trainings.
+
+    One worker, whose sampler knows every training before, is the best case of a sampler.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = task.spec("method: random", "", seed, task.kimg[-1]).space
-    study = optuna.create_study(sampler=sampler(seed))
-    trials: list[SimulatedTrial] = []
-    now = 0.0
-    while now < BUDGET:
-        trial = study.ask()
-        point = assign(space, functools.partial(suggest, trial))
-        simulated = SimulatedTrial(trial.number, point, now)
-        for step in task.curve(point, seed):
-            now += step.seconds
-            simulated.steps.append((now, step))
-        value = simulated.steps[-1][1].value
-        simulated.state = "diverged" if value is None else "finished"
-        if value is None:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(trial, value)
-        trials.append(simulated)
-    return best_points(trials)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.create_study(sampler=sampler(seed))
+        asked: list[optuna.Trial] = []
+
+        def ask(number: int) -> tuple[Point, Sequence[Step]]:
+            asked.append(study.ask())
+            point = assign(space, functools.partial(suggest, asked[number]))
+            return point, task.curve(point, seed)
+
+        def tell(trial: SimulatedTrial, spent: float) -> None:
+            value = trial.steps[-1][1].value
+            if value is None:
+                study.tell(asked[trial.number], state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(asked[trial.number], value)
+
+        return best_points(run_trials(ask, tell, workers))
 
 
 def _tpe(seed: int) -> optuna.samplers.BaseSampler:
@@ -241,29 +231,29 @@ class _Named:
         self.trial_id = trial_id
 
 
-def best_points(trials: Sequence[SimulatedTrial]) -> BestPoints:
-    """Return the cost so far and the best point, as of summary.json, after each trial's end."""
-    spent = sorted((now, step.seconds) for trial in trials for now, step in trial.steps)
-    costs = np.cumsum([seconds for _, seconds in spent])
-    times = np.array([now for now, _ in spent])
-    points: BestPoints = []
-    ended: list[tuple[bool, float, int, Point]] = []
-    for trial in sorted(trials, key=lambda trial: trial.steps[-1][0]):
-        now, last = trial.steps[-1]
-        if last.value is not None:
-            ended.append((trial.state != "finished", last.value, trial.number, trial.point))
-        if ended:
-            cost = float(costs[np.searchsorted(times, now, side="right") - 1])
-            points.append((cost, min(ended, key=lambda entry: entry[:3])[3]))
-    return points
-
-
 def _memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # a journal on a disk waits for it
 
 
+# Ways that need a further package, or a sampler of OptunaHub; see `anchors.missing`.
+NEEDS: Mapping[str, str] = MappingProxyType(
+    {
+        "OptunaHub AutoSampler, none": anchors.AUTO,
+        "OptunaHub heteroscedastic GP, none": anchors.HETEROSCEDASTIC,
+        "SMAC3, none": "smac",
+        "SMAC3 multi-fidelity, Hyperband 3": "smac",
+    }
+)
+
+
+def not_run(names: Iterable[str]) -> dict[str, str]:
+    """Return the ways that cannot run here, and why."""
+    reasons = {name: anchors.missing(NEEDS[name]) for name in names if name in NEEDS}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
 def searches() -> dict[str, Search]:
-    """Return every way to search that is compared."""
+    """Return every way to search that is compared; some need a further package (`NEEDS`)."""
     table: dict[str, Search] = {
         f"{sampler}, {rule}": functools.partial(ours, sampler, rule)
         for sampler in SAMPLERS
@@ -278,4 +268,14 @@ def searches() -> dict[str, Search]:
         "plain Optuna TPE, none": functools.partial(plain_optuna, _tpe),
         "plain Optuna GP, none": functools.partial(plain_optuna, _gp),
         "Ray's OptunaSearch + ASHA 3": rays_own,
+        "OptunaHub AutoSampler, none": functools.partial(
+            plain_optuna, anchors.auto_sampler, workers=WORKERS
+        ),
+        "OptunaHub heteroscedastic GP, none": functools.partial(
+            plain_optuna, anchors.heteroscedastic_gp, workers=WORKERS
+        ),
+        "SMAC3, none": functools.partial(anchors.smac, anchors.HPO),
+        "SMAC3 multi-fidelity, Hyperband 3": functools.partial(
+            anchors.smac, anchors.MULTI_FIDELITY
+        ),
     }

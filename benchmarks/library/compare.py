@@ -4,7 +4,9 @@
 
 Each seed of each set is a task that `truth.py` draws. The cost is in trainings. The regret is how
 much worse, in percent, the chosen point truly is than the best point of the task. Writes
-results/library_search.md. The sets of the role `once` are looked at once, at the end.
+results/library_search.md. Some of the ways are anchors: ways to search of others, some in packages
+that `pip install "fastgan-ray[anchors]"` brings. The sets of the role `once` are looked at once, at
+the end.
 """
 
 from __future__ import annotations
@@ -13,31 +15,34 @@ import argparse
 import math
 import multiprocessing
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from comparison import COSTS, DEFAULT, RANDOM, Array, tables
 from design import SCALES, roles, search
 from machine import provenance
 from record import FOLDER, recorded
+from search_task import WORKERS, BestPoints, Task
 from truth import Truth, recordings
-from ways_to_search import BUDGET, BestPoints, Task, searches
+from ways_to_search import not_run, searches
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "library_search.md"
-MARKS = (4.0, 8.0, 16.0, 32.0)
-BASE = "random, none"
-WAYS = (
-    *(BASE, "qmc, none", "tpe, asha 3", "curves, none", "curves, chance"),
+OURS = (RANDOM, "qmc, none", DEFAULT, "curves, none", "curves, chance")
+ANCHORS = (
     *("plain Optuna TPE, none", "plain Optuna GP, none", "Ray's OptunaSearch + ASHA 3"),
+    *("OptunaHub AutoSampler, none", "OptunaHub heteroscedastic GP, none"),
+    *("SMAC3, none", "SMAC3 multi-fidelity, Hyperband 3"),
 )
 MIN_POINTS = 12  # a set with fewer recorded points is left out
+PROCESSES = 2
 
 
-def truth_of(name: str, scale: str) -> Truth | None:
-    """Return the model of a set at a scale; None if too little is recorded."""
-    lines = [line for line in recorded(FOLDER, [name]) if line["scale"] == scale]
+def truth_of(folder: Path, name: str, scale: str) -> Truth | None:
+    """Return the model of a set at a scale; None if too little is recorded in the folder."""
+    lines = [line for line in recorded(folder, [name]) if line["scale"] == scale]
     known = recordings(search(scale).space, lines)
     if len(known.points) < MIN_POINTS or not len(known.lucks):
         return None
@@ -45,11 +50,10 @@ def truth_of(name: str, scale: str) -> Truth | None:
 
 
 def regrets(points: BestPoints, task: Task) -> list[float]:
-    """Return the regret in percent after each cost from 0.5 to the budget, in steps of 0.5."""
-    costs = np.arange(0.5, BUDGET + 0.25, 0.5)
+    """Return the regret in percent after each cost of `COSTS`; infinite before the first point."""
     values = [task.truth(point) for _, point in points]
     spent = [cost for cost, _ in points]
-    chosen = np.searchsorted(spent, costs, side="right") - 1
+    chosen = np.searchsorted(spent, COSTS, side="right") - 1
     return [100 * (values[i] / task.best - 1) if i >= 0 else math.inf for i in chosen]
 
 
@@ -57,15 +61,11 @@ def _run(
     truths: Mapping[str, Truth], job: tuple[str, str, int]
 ) -> tuple[str, str, int, list[float], float]:
     name, way, seed = job
-    started = time.process_time()
     task = truths[name].draw(seed)
+    started = time.process_time()
     points = searches()[way](task, seed)
-    return name, way, seed, regrets(points, task), time.process_time() - started
-
-
-def reach(curve: Sequence[float], goal: float) -> float:
-    """Return the first cost at which a curve of regrets is at most `goal`."""
-    return next((0.5 * (i + 1) for i, regret in enumerate(curve) if regret <= goal), math.inf)
+    took = time.process_time() - started
+    return name, way, seed, regrets(points, task), took
 
 
 def main() -> None:
@@ -74,49 +74,51 @@ def main() -> None:
     parser.add_argument("--role", choices=["choose", "report", "once"], default="choose")
     parser.add_argument("--scale", choices=SCALES, default="32px")
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--ways", nargs="*", default=WAYS)
+    parser.add_argument("--ways", nargs="*", default=[*OURS, *ANCHORS], choices=searches())
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the recordings")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     truths: dict[str, Truth] = {}
     for name in roles()[options.role]:
-        if (truth := truth_of(name, options.scale)) is not None:
+        if (truth := truth_of(options.folder, name, options.scale)) is not None:
             truths[name] = truth
         else:
             print(f"{name} is left out: less than {MIN_POINTS} points, or no second seed")
     if not truths:
         parser.error(f"--role {options.role}: no set has enough recordings at {options.scale}")
-    jobs = [
-        (name, way, seed)
-        for name in truths
-        for way in options.ways
-        for seed in range(options.seeds)
-    ]
-    curves: dict[tuple[str, str], list[list[float]]] = {}
-    seconds = dict.fromkeys(options.ways, 0.0)
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        for name, way, _, curve, took in pool.imap_unordered(
-            partial(_run, truths), jobs, chunksize=2
-        ):
-            curves.setdefault((name, way), []).append(curve)
-            seconds[way] += took / options.seeds / len(truths)
-    text = report(options, truths, curves, seconds)
-    RESULTS.write_text(text)
+    absent = not_run(options.ways)
+    ways = [RANDOM, *(way for way in options.ways if way != RANDOM and way not in absent)]
+    jobs = [(name, way, seed) for way in ways for name in truths for seed in range(options.seeds)]
+    curves = {(name, way): np.empty((options.seeds, len(COSTS))) for name in truths for way in ways}
+    seconds = dict.fromkeys(ways, 0.0)
+    with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
+        for name, way, seed, curve, took in pool.imap_unordered(partial(_run, truths), jobs):
+            curves[name, way][seed] = curve
+            seconds[way] += took
+    text = report(options, truths, curves, seconds, absent)
+    options.out.write_text(text)
     print(text, end="")
 
 
 def report(
     options: argparse.Namespace,
     truths: Mapping[str, Truth],
-    curves: dict[tuple[str, str], list[list[float]]],
-    seconds: dict[str, float],
+    curves: Mapping[tuple[str, str], Array],
+    seconds: Mapping[str, float],
+    absent: Mapping[str, str],
 ) -> str:
-    """Return the tables as Markdown."""
+    """Return the tables as Markdown. `seconds` has the CPU seconds of all searches, by way."""
+    ways = list(seconds)
     lines = [
         "# Does a search help on pictures nobody has seen?\n",
         f"`PYTHONPATH=benchmarks python benchmarks/library/compare.py --role {options.role} "
         f"--scale {options.scale} "
         f"--seeds {options.seeds}`; {provenance(('optuna', 'ray'))}\n",
-        "| set | points | R^2 | a seed moves a value by |",
+        f"Each search spends {int(COSTS[-1])} trainings with {WORKERS} workers. Plain "
+        "Optuna trains one configuration at a time, which is the best case of a sampler.",
+        *(f"\nNot run: {way}; {reason}." for way, reason in absent.items()),
+        "\n| set | points | R^2 | a seed moves a value by |",
         "|---" * 4 + "|",
     ]
     for name, truth in truths.items():
@@ -125,29 +127,16 @@ def report(
             f"| {name} | {len(truth.recorded.points)} | {truth.cross_validated():.2f} "
             f"| {luck:.1f} % |"
         )
+    lines += tables(curves, list(truths), ways, [way for way in ANCHORS if way in seconds])
+    count = options.seeds * len(truths)
+    minutes = sum(seconds.values()) / PROCESSES / 60
     lines += [
-        "\nMedian regret in percent after a cost in trainings, and the cost at which the median "
-        f"regret is down to that of random search after {BUDGET:g} trainings, as a share of "
-        f"{BUDGET:g}.\n",
-        "| set | way | " + " | ".join(f"at {mark:g}" for mark in MARKS) + " | cost |",
-        "|---" * (len(MARKS) + 3) + "|",
+        f"\nCPU seconds of a search, without anything that trains; all searches together take "
+        f"{minutes:.0f} minutes of {PROCESSES} cores.\n",
+        "| way | s |",
+        "|---|---|",
+        *(f"| {way} | {taken / count:.1f} |" for way, taken in seconds.items()),
     ]
-    shares: dict[str, list[float]] = {way: [] for way in options.ways}
-    for name in truths:
-        goal = float(np.median([curve[-1] for curve in curves[name, BASE]]))
-        for way in options.ways:
-            median = np.median(curves[name, way], axis=0)
-            share = reach(median, goal) / BUDGET
-            shares[way].append(share)
-            at = " | ".join(f"{median[round(2 * mark) - 1]:.1f}" for mark in MARKS)
-            lines.append(f"| {name} | {way} | {at} | {share:.0%} |")
-    lines += [
-        "\n| way | cost, geometric mean over sets | worst set | CPU s of a search |",
-        "|---" * 4 + "|",
-    ]
-    for way in options.ways:
-        mean = math.exp(float(np.mean(np.log(shares[way]))))
-        lines.append(f"| {way} | {mean:.0%} | {max(shares[way]):.0%} | {seconds[way]:.1f} |")
     return "\n".join(lines) + "\n"
 
 
