@@ -65,6 +65,7 @@ def knowledge_gradient(
     ends = posterior.cross(candidates, np.zeros(count), np.full(count, -1))
     white_ends = posterior.whitened(ends)
     means = posterior.mean + ends @ posterior.solved
+    known = [columns[:tried] for columns in candidates]
     acted = [columns[actions.point] for columns in candidates]
     cross = posterior.cross(acted, actions.time, actions.trial)
     white = posterior.whitened(cross)
@@ -72,15 +73,17 @@ def knowledge_gradient(
     own = mean_covariance(hyper, zero) + point_variance(hyper) + luck_covariance(hyper, zero)
     spread = own[0, 0] + hyper.nugget**2 + variance - (white**2).sum(axis=0)
     gaps = np.abs(actions.time)[None]
-    effects = point_kernel(hyper, squared_distances(candidates, candidates)).value[:, actions.point]
-    prior = mean_covariance(hyper, gaps) + effects * effect_correlation(hyper, gaps)
-    moves = (prior - white_ends.T @ white) / np.sqrt(np.maximum(spread, 1e-12))
+    scale = np.sqrt(np.maximum(spread, 1e-12))
+    by_gap, shared = effect_correlation(hyper, gaps), mean_covariance(hyper, gaps)
+    effects = point_kernel(hyper, squared_distances(known, acted)).value  # (tried, actions)
+    moves = (shared + effects * by_gap - white_ends[:, :tried].T @ white) / scale
+    own_covariance = (white_ends[:, actions.point] * white).sum(axis=0)
+    own_moves = ((shared + point_variance(hyper) * by_gap)[0] - own_covariance) / scale
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    index = np.arange(len(actions.point))
     new = actions.point >= tried
-    expected = np.zeros(len(index))
+    expected = np.zeros(len(new))
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        best = (means[:tried, None] + node * moves[:tried]).min(axis=0)
-        itself = means[actions.point] + node * moves[actions.point, index]
+        best = (means[:tried, None] + node * moves).min(axis=0)
+        itself = means[actions.point] + node * own_moves
         expected += weight * np.where(new, np.minimum(best, itself), best)
     return float(means[:tried].min()) - expected

@@ -40,9 +40,14 @@ _ABSENT = object()
 
 
 def _columns(parameter: Parameter, values: Sequence[Any]) -> Array:
-    listed = np.array([_vector(parameter, value) for value in parameter.values or ()])
-    middle = listed.mean(axis=0) if len(listed) else np.array([0.5])
-    rows = [middle if value is _ABSENT else _vector(parameter, value) for value in values]
+    listed = [_vector(parameter, value) for value in parameter.values or ()]
+    middle = np.mean(listed, axis=0).tolist() if listed else [0.5]
+    # Listed values are looked up: a search encodes hundreds of points for each trial.
+    known = {repr(value): row for value, row in zip(parameter.values, listed, strict=True)}
+    rows = [
+        middle if value is _ABSENT else known.get(repr(value)) or _vector(parameter, value)
+        for value in values
+    ]
     return np.array(rows, dtype=float).reshape(len(values), len(middle))
 
 
