@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
-from fastgan_ray.search.curves.features import encode
+from fastgan_ray.search.curves.features import Knowledge, encode
 from fastgan_ray.search.curves.kernel import Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior, fit, prior
 from fastgan_ray.search.curves.trials import Trial, rows_of, with_expected
@@ -31,37 +31,44 @@ def fitted(
     trials: Sequence[Trial],
     total_kimg: float,
     start: Hyperparameters | None = None,
+    knowledge: Knowledge | None = None,
 ) -> Posterior:
     """Fit the Gaussian process to the evaluations of `trials`; at least one evaluation is needed.
 
-    `start` has the hyperparameters of an earlier fit, which make the new fit faster.
+    `start` has the hyperparameters of an earlier fit, which make the new fit faster. `knowledge` is
+    what other data sets say about the points.
     """
-    points = encode(space, [trial.point for trial in trials])
+    points = encode(space, [trial.point for trial in trials], knowledge)
     rows = rows_of(trials, total_kimg)
-    return Posterior(fit(points, rows, prior(len(points)), start), points, rows)
+    beliefs = prior(len(points), knowledge is not None)
+    return Posterior(fit(points, rows, beliefs, start), points, rows)
 
 
 def next_point(
-    space: SearchSpace, trials: Sequence[Trial], posterior: Posterior, rng: random.Random
+    space: SearchSpace,
+    trials: Sequence[Trial],
+    posterior: Posterior,
+    rng: random.Random,
+    knowledge: Knowledge | None = None,
 ) -> Point:
     """Return the point whose complete training has the largest knowledge gradient.
 
     A running trial is treated as if it had ended with its expected value. If all trials are
     infeasible, return the random point with the best expected value, far from them. `posterior` is
-    the result of `fitted` for the same `trials`.
+    the result of `fitted` for the same `trials` and `knowledge`.
     """
     posterior = _with_running(posterior, trials)
     tried = [trial.point for trial in trials if not trial.is_infeasible]
     if not tried:
         candidates = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
-        return candidates[int(np.argmin(posterior.at_end(encode(space, candidates))[0]))]
-    best_first = np.argsort(posterior.at_end(encode(space, tried))[0])
+        return candidates[int(np.argmin(posterior.at_end(encode(space, candidates, knowledge))[0]))]
+    best_first = np.argsort(posterior.at_end(encode(space, tried, knowledge))[0])
     candidates = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
     for index in best_first[:BEST_POINTS]:
         candidates += [changed(space, tried[index], rng) for _ in range(CHANGES)]
     count = len(candidates)
     actions = Actions(len(tried) + np.arange(count), np.full(count, -1), np.zeros(count))
-    encoded = encode(space, [*tried, *candidates])
+    encoded = encode(space, [*tried, *candidates], knowledge)
     gains = knowledge_gradient(posterior, encoded, len(tried), actions, 0.0)
     return candidates[int(np.argmax(gains))]
 

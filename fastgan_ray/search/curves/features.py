@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,7 +13,18 @@ from fastgan_ray.search.curves.kernel import Array
 from fastgan_ray.search.space import Parameter, SearchSpace, is_number, same
 
 
-def encode(space: SearchSpace, points: Sequence[Mapping[str, Any]]) -> list[Array]:
+class Knowledge(Protocol):
+    """What is known about points before a search, such as their effects on other data sets."""
+
+    def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
+        """Return the features (points, columns) of points of the search."""
+
+
+def encode(
+    space: SearchSpace,
+    points: Sequence[Mapping[str, Any]],
+    knowledge: Knowledge | None = None,
+) -> list[Array]:
     """Return a list with an array (points, columns) for each parameter of `space`.
 
     The columns depend on the values that the parameter can have:
@@ -25,14 +36,17 @@ def encode(space: SearchSpace, points: Sequence[Mapping[str, Any]]) -> list[Arra
     point, the array has the middle of the parameter's values.
 
     The seed of a training is left out: trainings that differ only in the seed have the same point.
-    If `space` has no other parameter, the list has one array of zeros.
+    If `space` has no other parameter, its list has one array of zeros.
+
+    With `knowledge`, the list has one more array: the features of the points.
     """
     columns = [
         _columns(parameter, [point.get(parameter.name, _ABSENT) for point in points])
         for parameter in space
         if parameter.name != SEED
     ]
-    return columns or [np.zeros((len(points), 1))]
+    columns = columns or [np.zeros((len(points), 1))]
+    return [*columns, knowledge.features(points)] if knowledge else columns
 
 
 SEED = "train.seed"

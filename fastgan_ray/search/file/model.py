@@ -142,6 +142,11 @@ class SearchFile(_File):
         description="after the search, train the best trials again with new seeds. false = no "
         "confirmation; if left out, a confirmation with at most half as many images as the search",
     )
+    knowledge: bool = Field(
+        True,
+        description="whether the sampler curves uses recorded trainings on other data sets; the "
+        "search's own trials soon count for more",
+    )
     budget: Annotated[Budget, AfterValidator(check_budget)] = Field(
         Budget(), description="limits of the whole search: kimg, hours, gpu_hours"
     )

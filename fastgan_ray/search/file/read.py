@@ -71,6 +71,7 @@ def _search_spec(file: SearchFile, document: Document, context: FileContext) -> 
         early_terminate=file.early_terminate,
         population=file.population,
         confirm=file.confirm,
+        knowledge=file.knowledge,
         base=context.settings,
         space=space,
         seed=file.seed,

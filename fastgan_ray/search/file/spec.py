@@ -43,6 +43,7 @@ class SearchSpec:
     early_terminate: tuple[Rule, ...]
     population: Population | None
     confirm: Confirmation
+    knowledge: bool
     base: dict[str, Any]
     space: SearchSpace
     seed: int

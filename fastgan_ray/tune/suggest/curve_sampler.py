@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -15,11 +16,14 @@ from fastgan_ray.search.curves.choice import fitted, next_point
 from fastgan_ray.search.curves.kernel import Hyperparameters
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+from fastgan_ray.search.knowledge.library import package_library
+from fastgan_ray.search.knowledge.responses import Knowledge, knowledge_of
 from fastgan_ray.search.space import sobol
 from fastgan_ray.tune.suggest.parameters import INFEASIBLE, decode, distribution, encode
 from fastgan_ray.tune.suggest.study import errors_of
 
 FIRST_TRIALS = 4  # Sobol points, the published default among them, before the model chooses
+FIRST_TRIALS_WITH_KNOWLEDGE = 1
 
 
 class CurveSampler(BaseSampler):
@@ -34,6 +38,15 @@ class CurveSampler(BaseSampler):
         self._spec = spec
         self._hyper: Hyperparameters | None = None
         self._random = RandomSampler(seed=spec.seed)
+
+    @cached_property
+    def _knowledge(self) -> Knowledge | None:
+        """What the package's library knows about the search; None without `knowledge`."""
+        return knowledge_of(package_library(), self._spec) if self._spec.knowledge else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be read again."""
+        return {name: value for name, value in vars(self).items() if name != "_knowledge"}
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -53,13 +66,15 @@ class CurveSampler(BaseSampler):
         """
         spec = self._spec
         trials = self._trials(study)
-        if sum(bool(known.values) or known.is_infeasible for known in trials) < FIRST_TRIALS:
+        first = FIRST_TRIALS if self._knowledge is None else FIRST_TRIALS_WITH_KNOWLEDGE
+        if sum(bool(known.values) or known.is_infeasible for known in trials) < first:
             point = sobol(spec.space, trial.number, spec.seed)
         else:
-            posterior = fitted(spec.space, trials, longest_kimg(spec), self._hyper)
+            length, knowledge = longest_kimg(spec), self._knowledge
+            posterior = fitted(spec.space, trials, length, self._hyper, knowledge)
             self._hyper = posterior.hyper
             rng = random.Random(f"{spec.seed} {trial.number}")
-            point = next_point(spec.space, trials, posterior, rng)
+            point = next_point(spec.space, trials, posterior, rng, knowledge)
         return {p.name: encode(p, point[p.name]) for p in spec.space if p.name in point}
 
     def sample_independent(

@@ -1,0 +1,95 @@
+"""Make the library that comes with the package, from the recorded trainings of one scale.
+
+    PYTHONPATH=benchmarks python benchmarks/library/make_knowledge.py [--scale 32px]
+
+Writes fastgan_ray/search/knowledge/library.jsonl: the trainings of all sets with enough recorded
+points, and the hyperparameters that fit all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from design import SCALES, SETS, SPACE
+from picture_sets import SETS as PICTURE_SETS
+from record import FOLDER, recorded
+
+from fastgan_ray.files import write_atomically
+from fastgan_ray.search.curves.trials import Trial
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec
+from fastgan_ray.search.knowledge.learn import learn
+from fastgan_ray.search.knowledge.library import FILE, DataSet, Library, library_lines
+
+METRIC = "fd_efficientnet_lite0"
+MIN_POINTS = 6  # a set with fewer recorded points is left out
+DIGITS = 4
+
+
+def search_at(scale: str) -> SearchSpec:
+    """Return the search whose space, resolution and length the recordings have."""
+    text = yaml.safe_load(SPACE.read_text())
+    size = SCALES[scale]
+    text["base"]["model"]["resolution"] = size.resolution
+    text["base"]["train"]["total_kimg"] = size.total_kimg
+    text["base"]["eval"]["every_kimg"] = size.every_kimg
+    return spec_from_text(yaml.safe_dump(text, sort_keys=False), SPACE.name)
+
+
+def make_library(scale: str, folder: Path = FOLDER) -> Library:
+    """Return the library of all sets that have at least `MIN_POINTS` points at a scale."""
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for line in recorded(folder):
+        if line["scale"] == scale:
+            lines.setdefault(line["set"], []).append(line)
+    sets = [
+        data_set(name, lines[name])
+        for name in SETS
+        if len({line["number"] for line in lines.get(name, [])}) >= MIN_POINTS
+    ]
+    return learn(search_at(scale), sets)
+
+
+def data_set(name: str, lines: Sequence[Mapping[str, Any]]) -> DataSet:
+    """Return the trainings of a set; the pictures of embedded sets are described in the package."""
+    known = PICTURE_SETS.get(name)
+    about = "embedded in the package"
+    if known:
+        about = f"{known.kind}; {', '.join(known.packages)} {known.version}; {known.licence}"
+    return DataSet(name, about, PICTURES[name], [trial(line) for line in lines])
+
+
+def trial(line: Mapping[str, Any]) -> Trial:
+    """Return a recorded training as a trial."""
+    if line["outcome"] != "finished":
+        return Trial(line["point"], {}, is_infeasible=True)
+    rows = line["rows"]
+    return Trial(line["point"], dict(zip(rows["kimg"], rows[METRIC], strict=True)))
+
+
+# The number of pictures of each set.
+PICTURES = {
+    **{"matcaps": 198, "fluent-heads": 198, "portraits": 173, "animals": 281, "food": 119},
+    **{"wares": 209, "textures": 172, "flags": 252, "hieroglyphs": 400, "surfaces": 68},
+    **{"furniture": 395, "photographs": 186, "creatures": 141},
+}
+
+
+def main() -> None:
+    """Write the library."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", choices=SCALES, default="32px")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    options = parser.parse_args()
+    library = make_library(options.scale, options.folder)
+    write_atomically(FILE, "".join(library_lines(library)))
+    for known in library.sets:
+        print(f"{known.name}: {len(known.trials)} trainings ({known.about})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What trainings on other data sets say about a new search."""

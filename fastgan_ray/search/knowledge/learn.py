@@ -1,0 +1,50 @@
+"""Make a library: fit one set of hyperparameters to the trainings of all its data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import minimize
+
+from fastgan_ray.search.curves.features import encode
+from fastgan_ray.search.curves.kernel import Array, Hyperparameters, squared_distances
+from fastgan_ray.search.curves.posterior import Prior, Rows, loss, prior
+from fastgan_ray.search.curves.trials import rows_of
+from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+from fastgan_ray.search.knowledge.library import MAX_ROWS, DataSet, Library
+
+STEPS = 40
+
+
+def learn(spec: SearchSpec, sets: Sequence[DataSet]) -> Library:
+    """Return the library of the trainings of several data sets in the space of `spec`."""
+    pieces = []
+    for data_set in sets:
+        points = encode(spec.space, [trial.point for trial in data_set.trials])
+        rows = rows_of(data_set.trials, longest_kimg(spec), MAX_ROWS)
+        pieces.append((squared_distances(points, points), rows))
+    return Library(spec, sets, fit_together(pieces, prior(len(pieces[0][0]))))
+
+
+def fit_together(pieces: Sequence[tuple[Array, Rows]], prior: Prior) -> Hyperparameters:
+    """Return the hyperparameters with the highest posterior density, given several data sets.
+
+    `pieces` has the squared distances and the rows of each data set (see `posterior.loss`).
+    """
+
+    def total(logs: Array) -> tuple[float, Array]:
+        flat = Prior(logs, np.ones_like(logs))  # its density is constant and has no slope here
+        scaled = (logs - prior.means) / prior.deviations
+        parts = [loss(logs, flat, squared, rows) for squared, rows in pieces]
+        value = sum(value for value, _ in parts) + 0.5 * float(scaled @ scaled)
+        slope = np.sum([slope for _, slope in parts], axis=0) + scaled / prior.deviations
+        return value, slope
+
+    bounds = list(
+        zip(prior.means - 4 * prior.deviations, prior.means + 4 * prior.deviations, strict=True)
+    )
+    result = minimize(
+        total, prior.means, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
+    )
+    return Hyperparameters(np.asarray(result.x))

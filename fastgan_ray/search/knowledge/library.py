@@ -1,0 +1,168 @@
+"""A library of trainings on other data sets, and what it expects of any configuration on each set.
+
+A file of a library has JSON lines. The first line describes the recordings: the search space as
+the text of a search file, and the fitted hyperparameters. Each further line has the trainings of
+one data set, and the source and licence of its pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastgan_ray.search.curves.features import encode
+from fastgan_ray.search.curves.kernel import Array, Hyperparameters
+from fastgan_ray.search.curves.posterior import Posterior
+from fastgan_ray.search.curves.trials import Trial, rows_of
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec, base_config, longest_kimg
+from fastgan_ray.search.space import sample
+
+FILE = Path(__file__).with_name("library.jsonl")
+MAX_ROWS = 480  # evaluations of a data set that are used (see `rows_of`)
+REFERENCE = 200  # random points over which the effects have the mean 0
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The recorded trainings of one data set; `about` has its kind, source and licence."""
+
+    name: str
+    about: str
+    pictures: int
+    trials: Sequence[Trial]
+
+
+@dataclass(frozen=True)
+class Library:
+    """Trainings on several data sets with the space, resolution and length of one search.
+
+    `hyper` are the hyperparameters that fit the trainings of all data sets together.
+    """
+
+    spec: SearchSpec
+    sets: Sequence[DataSet]
+    hyper: Hyperparameters
+
+    @property
+    def resolution(self) -> int:
+        """The larger side of the generated pictures, in pixels."""
+        return base_config(self.spec).model.resolution
+
+    @property
+    def total_kimg(self) -> float:
+        """The length of the trainings, in thousands of images."""
+        return longest_kimg(self.spec)
+
+    @cached_property
+    def posteriors(self) -> list[Posterior]:
+        """The Gaussian process of each data set."""
+        posteriors = []
+        for data_set in self.sets:
+            points = encode(self.spec.space, [trial.point for trial in data_set.trials])
+            rows = rows_of(data_set.trials, self.total_kimg, MAX_ROWS)
+            posteriors.append(Posterior(self.hyper, points, rows))
+        return posteriors
+
+    @cached_property
+    def ends(self) -> Array:
+        """The expected logarithms (`REFERENCE`, data sets) of the last values of random points."""
+        rng = random.Random(0)
+        return self._ends([sample(self.spec.space, rng) for _ in range(REFERENCE)])
+
+    def effects(self, points: Sequence[Mapping[str, Any]]) -> Array:
+        """Return the expected effect of each point on each data set, (points, data sets).
+
+        The effect is the expected logarithm of the value at the end of a training, minus its mean
+        over the space. Points are points of the library's space; a point may lack a parameter.
+        """
+        return np.asarray(self._ends(points) - self.ends.mean(axis=0))
+
+    def _ends(self, points: Sequence[Mapping[str, Any]]) -> Array:
+        encoded = encode(self.spec.space, points)
+        ends = [posterior.means_at_end(encoded) for posterior in self.posteriors]
+        return np.stack(ends, axis=1)
+
+    def without(self, name: str) -> Library:
+        """Return the library without a data set."""
+        sets = [data_set for data_set in self.sets if data_set.name != name]
+        return Library(self.spec, sets, self.hyper)
+
+
+@cache
+def package_library() -> Library:
+    """Return the library that comes with the package."""
+    return read_library(FILE)
+
+
+def read_library(path: Path) -> Library:
+    """Read a library from its file."""
+    header, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    spec = spec_from_text(header["search"], path.name)
+    hyper = Hyperparameters(np.array(header["hyperparameters"]))
+    names = header["parameters"]
+    sets = [
+        DataSet(
+            line["name"],
+            line["about"],
+            line["pictures"],
+            [_trial(names, header["kimg"], *training) for training in line["trainings"]],
+        )
+        for line in lines
+    ]
+    return Library(spec, sets, hyper)
+
+
+def library_lines(library: Library) -> Iterable[str]:
+    """Yield the lines of a library's file; the opposite of `read_library`."""
+    names = [parameter.name for parameter in library.spec.space]
+    kimg = sorted({kimg for data in library.sets for trial in data.trials for kimg in trial.values})
+    header = {
+        "search": library.spec.text,
+        "parameters": names,
+        "kimg": kimg,
+        "hyperparameters": [round(float(value), 4) for value in library.hyper.logs],
+    }
+    yield _line(header)
+    for data in library.sets:
+        trainings = [
+            [
+                [trial.point.get(name) for name in names],
+                [trial.values.get(step) for step in kimg],
+                trial.is_infeasible,
+            ]
+            for trial in data.trials
+        ]
+        yield _line(
+            {
+                "name": data.name,
+                "about": data.about,
+                "pictures": data.pictures,
+                "trainings": trainings,
+            }
+        )
+
+
+def _line(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, separators=(",", ":")) + "\n"
+
+
+def _trial(
+    names: Sequence[str],
+    kimg: Sequence[float],
+    point: Sequence[Any],
+    values: Sequence[float | None],
+    is_infeasible: bool,
+) -> Trial:
+    return Trial(
+        {name: value for name, value in zip(names, point, strict=True) if value is not None},
+        {step: value for step, value in zip(kimg, values, strict=True) if value is not None},
+        is_infeasible=is_infeasible,
+    )

@@ -1,0 +1,69 @@
+"""Describe the points of a search by what other data sets make of them.
+
+On data sets of the same kind, the same configurations are good; on data sets of another kind, the
+opposite ones may be (docs/findings.md). Two configurations with similar effects on all data sets
+of a library have similar effects on a new one. So the expected effects on the library's data sets
+are further features of a point. The Gaussian process of a search learns from the search's own
+trials how much they tell: with more trials, they matter less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastgan_ray.search.curves.kernel import Array
+from fastgan_ray.search.file.spec import SearchSpec, base_config, base_settings, longest_kimg
+from fastgan_ray.search.knowledge.library import Library
+from fastgan_ray.search.space import SearchSpace, is_number
+
+SPREAD = 0.15  # root mean square of the features; distances between points are about twice this
+SIMILAR = 2.0  # largest ratio between the resolutions of the library and of the search
+# In the published training, the half-life of the weight average is a share of the whole training.
+HALFLIFE = "train.ema_halflife_kimg"
+
+
+class Knowledge:
+    """What a library knows about the points of a search."""
+
+    def __init__(self, library: Library, spec: SearchSpec) -> None:
+        self._library = library
+        self._settings = base_settings(spec)
+        self._stretch = library.total_kimg / longest_kimg(spec)
+        self._unit = SPREAD / float(np.sqrt(library.ends.var(axis=0).sum()))
+
+    def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
+        """Return the scaled effects of points of the search, (points, data sets)."""
+        translated = [self._translated(point) for point in points]
+        return self._unit * self._library.effects(translated)
+
+    def _translated(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the point of the library's space that is nearest to a point of the search."""
+        settings = {**self._settings, **point}
+        if is_number(halflife := settings[HALFLIFE]):
+            settings[HALFLIFE] = halflife * self._stretch
+        return nearest_point(self._library.spec.space, settings)
+
+
+def knowledge_of(library: Library, spec: SearchSpec) -> Knowledge | None:
+    """Return what a library knows about a search; None if its pictures have another size."""
+    ratio = base_config(spec).model.resolution / library.resolution
+    return Knowledge(library, spec) if 1 / SIMILAR <= ratio <= SIMILAR else None
+
+
+def nearest_point(space: SearchSpace, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the point of a space that is nearest to `settings` ({dotted name: value}).
+
+    A parameter is left out if it is inactive, or if none of its values is like the setting (such as
+    a policy that the space does not have).
+    """
+    point: dict[str, Any] = {}
+    for parameter in space:
+        if parameter.active(point):
+            value = settings[parameter.name]
+            known = value if parameter.contains(value) else parameter.nearest(value)
+            if known is not None:
+                point[parameter.name] = known
+    return point
