@@ -1,4 +1,4 @@
-"""Check that a file can be decoded, and collect the properties of its pictures."""
+"""Decide whether a picture file is damaged, and collect the properties of its pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export a generator to other file formats, and check that the export draws the same pictures."""
+"""Export a generator to other formats (FORMATS), and check that the export draws the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the best or the last checkpoint in the folder of a run."""
+"""Find the best or the last checkpoint in the folder of a run, or the file that a path means."""
 
 from __future__ import annotations
 

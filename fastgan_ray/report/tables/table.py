@@ -1,4 +1,4 @@
-"""Convert tables of text to Markdown, and to tables for a terminal."""
+"""Convert tables of text to Markdown, and to tables for a terminal; the colours of verdicts."""
 
 from __future__ import annotations
 
