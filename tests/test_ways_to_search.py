@@ -90,7 +90,7 @@ def test_each_way_spends_the_budget_and_finds_what_the_task_has(way):
     assert costs == sorted(costs)
     assert BUDGET - WORKERS <= costs[-1] <= BUDGET + WORKERS
     assert task.truth(points[-1][1]) < 1.2 * task.best
-    for point, _ in task.trained:
+    for trained, _ in task.trained:
         assert set(point) == {p.name for p in space() if p.active(point)}
         assert all(p.contains(point[p.name]) for p in space() if p.name in point)
 

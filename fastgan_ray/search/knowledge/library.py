@@ -8,6 +8,7 @@ one data set, and the source and licence of its pictures.
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastgan_ray.search.curves.features import encode
-from fastgan_ray.search.curves.kernel import Array, Hyperparameters
+from fastgan_ray.search.curves.kernel import SHARED, Array, Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior
 from fastgan_ray.search.curves.trials import Trial, rows_of
 from fastgan_ray.search.file.read import spec_from_text
@@ -106,7 +107,7 @@ def read_library(path: Path) -> Library:
     """Read a library from its file."""
     header, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     spec = spec_from_text(header["search"], path.name)
-    hyper = Hyperparameters(np.array(header["hyperparameters"]))
+    hyper = Hyperparameters(np.log([header["hyperparameters"][name] for name in _names(spec)]))
     names = header["parameters"]
     sets = [
         DataSet(
@@ -128,7 +129,10 @@ def library_lines(library: Library) -> Iterable[str]:
         "search": library.spec.text,
         "parameters": names,
         "kimg": kimg,
-        "hyperparameters": [round(float(value), 4) for value in library.hyper.logs],
+        "hyperparameters": {
+            name: float(f"{math.exp(log):.4g}")
+            for name, log in zip(_names(library.spec), library.hyper.logs, strict=True)
+        },
     }
     yield _line(header)
     for data in library.sets:
@@ -148,6 +152,11 @@ def library_lines(library: Library) -> Iterable[str]:
                 "trainings": trainings,
             }
         )
+
+
+def _names(spec: SearchSpec) -> list[str]:
+    """Return the names of all hyperparameters; those of relevances are names of parameters."""
+    return [*(parameter.name for parameter in spec.space), *SHARED]
 
 
 def _line(content: Mapping[str, Any]) -> str:

@@ -20,37 +20,46 @@ from fastgan_ray.search.knowledge.library import Library
 from fastgan_ray.search.space import SearchSpace, is_number
 
 SPREAD = 0.15  # root mean square of the features; distances between points are about twice this
-SIMILAR = 2.0  # largest ratio between the resolutions of the library and of the search
+SIMILAR = 2.0  # largest ratio between the resolutions of a library and of the search
 # In the published training, the half-life of the weight average is a share of the whole training.
 HALFLIFE = "train.ema_halflife_kimg"
 
 
 class Knowledge:
-    """What a library knows about the points of a search."""
+    """What libraries know about the points of a search."""
 
-    def __init__(self, library: Library, spec: SearchSpec) -> None:
-        self._library = library
+    def __init__(self, libraries: Sequence[Library], spec: SearchSpec) -> None:
+        self._libraries = libraries
         self._settings = base_settings(spec)
-        self._stretch = library.total_kimg / longest_kimg(spec)
-        self._unit = SPREAD / float(np.sqrt(library.ends.var(axis=0).sum()))
+        self._total_kimg = longest_kimg(spec)
+        variance = sum(library.ends.var(axis=0).sum() for library in libraries)
+        self._unit = SPREAD / float(np.sqrt(variance))
 
     def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
         """Return the scaled effects of points of the search, (points, data sets)."""
-        translated = [self._translated(point) for point in points]
-        return self._unit * self._library.effects(translated)
+        effects = [
+            library.effects([self._translated(point, library) for point in points])
+            for library in self._libraries
+        ]
+        return self._unit * np.concatenate(effects, axis=1)
 
-    def _translated(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the point of the library's space that is nearest to a point of the search."""
+    def _translated(self, point: Mapping[str, Any], library: Library) -> dict[str, Any]:
+        """Return the point of a library's space that is nearest to a point of the search."""
         settings = {**self._settings, **point}
         if is_number(halflife := settings[HALFLIFE]):
-            settings[HALFLIFE] = halflife * self._stretch
-        return nearest_point(self._library.spec.space, settings)
+            settings[HALFLIFE] = halflife * library.total_kimg / self._total_kimg
+        return nearest_point(library.spec.space, settings)
 
 
-def knowledge_of(library: Library, spec: SearchSpec) -> Knowledge | None:
-    """Return what a library knows about a search; None if its pictures have another size."""
-    ratio = base_config(spec).model.resolution / library.resolution
-    return Knowledge(library, spec) if 1 / SIMILAR <= ratio <= SIMILAR else None
+def knowledge_of(libraries: Sequence[Library], spec: SearchSpec) -> Knowledge | None:
+    """Return what libraries know about a search; None if all of their pictures have other sizes."""
+    resolution = base_config(spec).model.resolution
+    alike = [
+        library
+        for library in libraries
+        if 1 / SIMILAR <= resolution / library.resolution <= SIMILAR
+    ]
+    return Knowledge(alike, spec) if alike else None
 
 
 def nearest_point(space: SearchSpace, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class CurveSampler(BaseSampler):
     @cached_property
     def _knowledge(self) -> Knowledge | None:
         """What the package's library knows about the search; None without `knowledge`."""
-        return knowledge_of(package_library(), self._spec) if self._spec.knowledge else None
+        return knowledge_of([package_library()], self._spec) if self._spec.knowledge else None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be read again."""

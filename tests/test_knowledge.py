@@ -1,0 +1,168 @@
+"""Knowledge of other data sets: the file of a library, its effects, and what a search learns."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import random
+
+import numpy as np
+import pytest
+
+from fastgan_ray.search.curves.choice import fitted
+from fastgan_ray.search.curves.features import encode
+from fastgan_ray.search.curves.trials import Trial
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.knowledge.learn import learn
+from fastgan_ray.search.knowledge.library import (
+    DataSet,
+    library_lines,
+    package_library,
+    read_library,
+)
+from fastgan_ray.search.knowledge.responses import SPREAD, Knowledge, knowledge_of, nearest_point
+from fastgan_ray.search.space import sample
+from fastgan_ray.tune.suggest.curve_sampler import CurveSampler
+
+TEXT = """
+name: t
+method: bayes
+sampler: curves
+metric: {name: fd_efficientnet_lite0}
+base:
+  model: {resolution: RESOLUTION}
+  train: {total_kimg: KIMG}
+  eval: {extractor: efficientnet_lite0}
+parameters:
+  train.lr_g: {distribution: log_uniform_values, min: 1e-4, max: 1e-2}
+  train.beta1: {min: 0.0, max: 0.8}
+  train.batch_size: {values: [4, 8, 16]}
+  train.loss: {values: [hinge, logistic]}
+  train.r1_gamma: {min: 0.0, max: 10, when: {train.loss: logistic}}
+"""
+
+
+def search(resolution=32, kimg=4.0):
+    text = TEXT.replace("RESOLUTION", str(resolution)).replace("KIMG", str(kimg))
+    return spec_from_text(text, "t.yaml")
+
+
+SPEC = search()
+
+
+def level(point, sign):
+    """High rates and the hinge loss are good, or bad if `sign` is -1."""
+    rate = math.log10(point["train.lr_g"]) + 3
+    return 5 + sign * (0.2 * rate - 0.1 * (point["train.loss"] == "logistic"))
+
+
+def training(point, sign, rng):
+    end = level(point, sign) + rng.gauss(0, 0.02)
+    return Trial(point, {kimg: math.exp(end + 0.3 / kimg) for kimg in (1.0, 2.0, 4.0)})
+
+
+def data_set(name, sign, count=24, seed=0):
+    rng = random.Random(f"{name} {seed}")
+    trials = [training(sample(SPEC.space, rng), sign, rng) for _ in range(count)]
+    return DataSet(name, "simulated", 100, trials)
+
+
+@pytest.fixture(scope="module")
+def library():
+    return learn(SPEC, [data_set("a", 1), data_set("b", -1), data_set("c", 1)])
+
+
+def points(count, seed=1):
+    rng = random.Random(seed)
+    return [sample(SPEC.space, rng) for _ in range(count)]
+
+
+def test_the_effects_are_those_of_each_data_set(library):
+    asked = points(200)
+    effects = library.effects(asked)
+    truth = np.array([level(point, 1) for point in asked])
+    truth -= truth.mean()
+    assert effects.shape == (200, 3)
+    for column, sign in enumerate((1, -1, 1)):
+        assert np.corrcoef(effects[:, column], sign * truth)[0, 1] > 0.95
+        assert np.abs(effects[:, column] - sign * truth).mean() < 0.04
+
+
+def test_a_library_is_read_as_it_was_written(library, tmp_path):
+    path = tmp_path / "library.jsonl"
+    path.write_text("".join(library_lines(library)))
+    again = read_library(path)
+    assert [data.name for data in again.sets] == ["a", "b", "c"]
+    np.testing.assert_allclose(again.effects(points(9)), library.effects(points(9)), atol=2e-3)
+    assert [data.name for data in again.without("b").sets] == ["a", "c"]
+
+
+def test_a_few_trials_tell_which_data_sets_a_new_one_is_like(library):
+    """Four trials of a set like b predict the others better with the library than without."""
+    new = data_set("new", -1, count=4).trials
+    asked = points(100, seed=2)
+    truth = np.array([level(point, -1) for point in asked])
+    agreement = []
+    for knowledge in (None, Knowledge([library], SPEC)):
+        posterior = fitted(SPEC.space, new, 4.0, None, knowledge)
+        mean = posterior.means_at_end(encode(SPEC.space, asked, knowledge))
+        agreement.append(np.corrcoef(mean, truth)[0, 1])
+    assert agreement[1] > 0.9 > agreement[0]
+
+
+def test_features_have_a_fixed_spread(library):
+    rng = random.Random(3)
+    features = Knowledge([library], SPEC).features([sample(SPEC.space, rng) for _ in range(500)])
+    assert math.sqrt((features**2).sum(axis=1).mean()) == pytest.approx(SPREAD, rel=0.15)
+
+
+def test_a_point_of_another_space_becomes_the_nearest_one():
+    settings = {
+        "train.lr_g": 1.0,
+        "train.beta1": 0.5,
+        "train.batch_size": 12,
+        "train.loss": "wasserstein",
+        "train.r1_gamma": 5,
+    }
+    assert nearest_point(SPEC.space, settings) == {
+        "train.lr_g": 1e-2,
+        "train.beta1": 0.5,
+        "train.batch_size": 16,
+    }
+
+
+def test_the_average_of_weights_counts_in_shares_of_the_training():
+    """In a training of twice the length, twice the half-life is the same."""
+    long = search(kimg=2 * package_library().total_kimg)
+    knowledge = Knowledge([package_library()], long)
+    short = Knowledge([package_library()], search(kimg=package_library().total_kimg))
+    name = "train.ema_halflife_kimg"
+    np.testing.assert_allclose(
+        knowledge.features([{**points(1)[0], name: 0.2}]),
+        short.features([{**points(1)[0], name: 0.1}]),
+    )
+
+
+def test_pictures_of_another_size_are_not_compared(library):
+    assert knowledge_of([library], SPEC) is not None
+    assert knowledge_of([library], search(resolution=64)) is not None
+    assert knowledge_of([library], search(resolution=256)) is None
+
+
+def test_a_search_may_do_without(library):
+    assert SPEC.knowledge
+    assert not spec_from_text(SPEC.text + "knowledge: false\n", "t.yaml").knowledge
+
+
+def test_a_pickled_sampler_has_no_copy_of_the_library():
+    sampler = CurveSampler(SPEC)
+    before = len(pickle.dumps(sampler))
+    assert sampler._knowledge is not None
+    assert len(pickle.dumps(sampler)) == before
+
+
+def test_the_library_of_the_package_names_its_sources():
+    for data in package_library().sets:
+        assert data.about and data.pictures >= 50 and len(data.trials) >= 6
+        assert all(value > 0 for trial in data.trials for value in trial.values.values())
+    assert np.isfinite(package_library().ends).all()
