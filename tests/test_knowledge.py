@@ -20,7 +20,13 @@ from fastgan_ray.search.knowledge.library import (
     package_library,
     read_library,
 )
-from fastgan_ray.search.knowledge.responses import SPREAD, Knowledge, knowledge_of, nearest_point
+from fastgan_ray.search.knowledge.responses import (
+    SPREAD,
+    Knowledge,
+    describe_knowledge,
+    knowledge_of,
+    nearest_point,
+)
 from fastgan_ray.search.space import sample
 from fastgan_ray.tune.suggest.curve_sampler import CurveSampler
 
@@ -143,15 +149,17 @@ def test_the_average_of_weights_counts_in_shares_of_the_training():
     )
 
 
-def test_pictures_of_another_size_are_not_compared(library):
-    assert knowledge_of([library], SPEC) is not None
-    assert knowledge_of([library], search(resolution=64)) is not None
-    assert knowledge_of([library], search(resolution=256)) is None
+@pytest.mark.parametrize(("resolution", "known"), [(32, True), (64, True), (256, False)])
+def test_pictures_of_another_size_are_not_compared(resolution, known):
+    assert (knowledge_of(search(resolution)) is not None) == known
+    said = describe_knowledge(search(resolution))
+    assert ("other data sets at 32 px" if known else "nothing is recorded at about 256 px") in said
 
 
-def test_a_search_may_do_without(library):
-    assert SPEC.knowledge
-    assert not spec_from_text(SPEC.text + "knowledge: false\n", "t.yaml").knowledge
+def test_a_search_may_do_without():
+    spec = spec_from_text(SPEC.text + "knowledge: false\n", "t.yaml")
+    assert knowledge_of(SPEC) is not None and knowledge_of(spec) is None
+    assert "knowledge: false" in describe_knowledge(spec)
 
 
 def test_a_pickled_sampler_has_no_copy_of_the_library():

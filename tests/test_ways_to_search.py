@@ -91,8 +91,8 @@ def test_each_way_spends_the_budget_and_finds_what_the_task_has(way):
     assert BUDGET - WORKERS <= costs[-1] <= BUDGET + WORKERS
     assert task.truth(points[-1][1]) < 1.2 * task.best
     for trained, _ in task.trained:
-        assert set(point) == {p.name for p in space() if p.active(point)}
-        assert all(p.contains(point[p.name]) for p in space() if p.name in point)
+        assert set(trained) == {p.name for p in space() if p.active(trained)}
+        assert all(p.contains(trained[p.name]) for p in space() if p.name in trained)
 
 
 @pytest.mark.parametrize("way", ways())

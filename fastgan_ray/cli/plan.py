@@ -69,6 +69,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
         "metric": _metric_text(facts),
         "early stopping": facts["early_stopping"],
         "population": facts["population"],
+        **({"knowledge": facts["knowledge"]} if facts["knowledge"] else {}),
         "budget": _budget_text(facts),
         "confirmation": _confirmation_text(facts["confirmation"]),
         "data": _data_text(facts["data"][0]),

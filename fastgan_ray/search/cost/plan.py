@@ -38,6 +38,7 @@ from fastgan_ray.search.file.spec import (
     start_point,
     substitutes,
 )
+from fastgan_ray.search.knowledge.responses import describe_knowledge
 from fastgan_ray.search.space import Parameter, sample
 
 SAMPLES = 3
@@ -77,6 +78,7 @@ def search_facts(
         "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
+        "knowledge": describe_knowledge(spec) if spec.sampler == "curves" else "",
         "data": [data_facts(config, _largest(samples), track, needs_data)],
         "budget": spec.budget.model_dump(exclude_none=True),
         "confirmation": asdict(confirmation),

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from fastgan_ray.counting import counted
 from fastgan_ray.search.curves.kernel import Array
 from fastgan_ray.search.file.spec import SearchSpec, base_config, base_settings, longest_kimg
-from fastgan_ray.search.knowledge.library import Library
+from fastgan_ray.search.knowledge.library import Library, package_library
 from fastgan_ray.search.space import SearchSpace, is_number
 
 SPREAD = 0.15  # root mean square of the features; distances between points are about twice this
@@ -51,15 +52,39 @@ class Knowledge:
         return nearest_point(library.spec.space, settings)
 
 
-def knowledge_of(libraries: Sequence[Library], spec: SearchSpec) -> Knowledge | None:
-    """Return what libraries know about a search; None if all of their pictures have other sizes."""
+def knowledge_of(spec: SearchSpec) -> Knowledge | None:
+    """Return what is known about a search from other data sets; None if nothing is, or if unwanted.
+
+    The pictures of a library must have at least half and at most twice the search's resolution.
+    """
+    libraries = usable_libraries(spec)
+    return Knowledge(libraries, spec) if spec.knowledge and libraries else None
+
+
+def usable_libraries(spec: SearchSpec) -> list[Library]:
+    """Return the libraries whose pictures have about the resolution of a search."""
     resolution = base_config(spec).model.resolution
-    alike = [
+    return [
         library
-        for library in libraries
+        for library in [package_library()]
         if 1 / SIMILAR <= resolution / library.resolution <= SIMILAR
     ]
-    return Knowledge(alike, spec) if alike else None
+
+
+def describe_knowledge(spec: SearchSpec) -> str:
+    """Return a text that says which trainings on other data sets a search learns from."""
+    if not spec.knowledge:
+        return "none (the file says `knowledge: false`)"
+    parts = [
+        f"{sum(len(data.trials) for data in library.sets)} recorded trainings on "
+        f"{counted(len(library.sets), 'other data set')} at {library.resolution} px, of "
+        f"{library.total_kimg:g} thousand images each"
+        for library in usable_libraries(spec)
+    ]
+    if not parts:
+        resolution = base_config(spec).model.resolution
+        return f"none (nothing is recorded at about {resolution} px)"
+    return f"{'; '.join(parts)}; the trials of this search soon count for more"
 
 
 def nearest_point(space: SearchSpace, settings: Mapping[str, Any]) -> dict[str, Any]:

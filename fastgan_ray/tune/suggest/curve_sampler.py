@@ -16,7 +16,6 @@ from fastgan_ray.search.curves.choice import fitted, next_point
 from fastgan_ray.search.curves.kernel import Hyperparameters
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
-from fastgan_ray.search.knowledge.library import package_library
 from fastgan_ray.search.knowledge.responses import Knowledge, knowledge_of
 from fastgan_ray.search.space import sobol
 from fastgan_ray.tune.suggest.parameters import INFEASIBLE, decode, distribution, encode
@@ -41,8 +40,8 @@ class CurveSampler(BaseSampler):
 
     @cached_property
     def _knowledge(self) -> Knowledge | None:
-        """What the package's library knows about the search; None without `knowledge`."""
-        return knowledge_of([package_library()], self._spec) if self._spec.knowledge else None
+        """What is known from other data sets."""
+        return knowledge_of(self._spec)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be read again."""
