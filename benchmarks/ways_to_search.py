@@ -49,15 +49,15 @@ RULES = {
     "chance": "{type: chance}",
     "chance .1": "{type: chance, probability: 0.1}",
 }
+# Lines of a search file. `curves` uses what is recorded of other data sets, `curves alone` does not.
 SAMPLERS = {
-    "random": "random",
-    "qmc": "random",
-    "tpe": "bayes",
-    "curves": "bayes",
-    "gp": "bayes",
-    "cmaes": "bayes",
-    "nsga2": "bayes",
-    "nsga3": "bayes",
+    "random": "method: random",
+    "qmc": "method: random\nsampler: qmc",
+    **{
+        name: f"method: bayes\nsampler: {name}"
+        for name in ("tpe", "curves", "gp", "cmaes", "nsga2", "nsga3")
+    },
+    "curves alone": "method: bayes\nsampler: curves\nknowledge: false",
 }
 
 
@@ -90,8 +90,7 @@ def simulate(
     priors: Sequence[Prior] = (),
 ) -> list[SimulatedTrial]:
     """Return a search's trials, which report at each of `kimg`."""
-    method = f"method: {SAMPLERS[sampler]}\nsampler: {sampler}"
-    spec = task.spec(method, _rule(rule, kimg[0]), seed, kimg[-1])
+    spec = task.spec(SAMPLERS[sampler], _rule(rule, kimg[0]), seed, kimg[-1])
     with tempfile.TemporaryDirectory(dir=_memory()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return replay(

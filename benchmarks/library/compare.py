@@ -5,8 +5,8 @@
 Each seed of each set is a task that `truth.py` draws. The cost is in trainings. The regret is how
 much worse, in percent, the chosen point truly is than the best point of the task. Writes
 results/library_search.md. Some of the ways are anchors: ways to search of others, some in packages
-that `pip install "fastgan-ray[anchors]"` brings. The sets of the role `once` are looked at once, at
-the end.
+that `pip install "fastgan-ray[anchors]"` brings. The sampler `curves` knows the recordings of all
+sets but the one that it searches. The sets of the role `once` are looked at once, at the end.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from comparison import COSTS, DEFAULT, RANDOM, Array, tables
 from design import SCALES, roles, search
 from machine import provenance
+from make_knowledge import make_library
 from record import FOLDER, recorded
 from search_task import WORKERS, BestPoints, Task
 from truth import Truth, recordings
 from ways_to_search import not_run, searches
 
+from fastgan_ray.search.knowledge.library import Library
+
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "library_search.md"
-OURS = (RANDOM, "qmc, none", DEFAULT, "curves, none", "curves, chance")
+OURS = (RANDOM, "qmc, none", DEFAULT, "curves alone, none", "curves, none", "curves, chance")
 ANCHORS = (
     *("plain Optuna TPE, none", "plain Optuna GP, none", "Ray's OptunaSearch + ASHA 3"),
     *("OptunaHub AutoSampler, none", "OptunaHub heteroscedastic GP, none"),
@@ -58,12 +62,13 @@ def regrets(points: BestPoints, task: Task) -> list[float]:
 
 
 def _run(
-    truths: Mapping[str, Truth], job: tuple[str, str, int]
+    truths: Mapping[str, Truth], library: Library, job: tuple[str, str, int]
 ) -> tuple[str, str, int, list[float], float]:
     name, way, seed = job
-    task = truths[name].draw(seed)
+    task, others = truths[name].draw(seed), library.without(name)
     started = time.process_time()
-    points = searches()[way](task, seed)
+    with patch("fastgan_ray.search.knowledge.responses.package_library", lambda: others):
+        points = searches()[way](task, seed)
     took = time.process_time() - started
     return name, way, seed, regrets(points, task), took
 
@@ -92,8 +97,9 @@ def main() -> None:
     jobs = [(name, way, seed) for way in ways for name in truths for seed in range(options.seeds)]
     curves = {(name, way): np.empty((options.seeds, len(COSTS))) for name in truths for way in ways}
     seconds = dict.fromkeys(ways, 0.0)
+    run = partial(_run, truths, make_library(options.scale, options.folder))
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
-        for name, way, seed, curve, took in pool.imap_unordered(partial(_run, truths), jobs):
+        for name, way, seed, curve, took in pool.imap_unordered(run, jobs):
             curves[name, way][seed] = curve
             seconds[way] += took
     text = report(options, truths, curves, seconds, absent)
