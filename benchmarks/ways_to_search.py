@@ -49,7 +49,7 @@ RULES = {
     "chance": "{type: chance}",
     "chance .1": "{type: chance, probability: 0.1}",
 }
-# Lines of a search file. `curves` uses what is recorded of other data sets, `curves alone` does not.
+# Lines of a search file. `curves` learns from what is recorded of other data sets, too.
 SAMPLERS = {
     "random": "method: random",
     "qmc": "method: random\nsampler: qmc",
