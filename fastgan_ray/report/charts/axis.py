@@ -1,4 +1,4 @@
-"""Compute the axis of a chart: the coordinates of values, and the ticks."""
+"""Compute an axis from the values of any chart: coordinates, ticks, and whether it is logarithmic."""
 
 from __future__ import annotations
 
