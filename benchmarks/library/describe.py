@@ -1,0 +1,164 @@
+"""What the recorded trainings say, before any search: luck, early values, agreement between sets.
+
+    PYTHONPATH=benchmarks python benchmarks/library/describe.py [--scale 32px]
+
+Writes results/library.md. All numbers are of logarithms of the distance.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from design import SCALES, SETS, roles
+from numpy.typing import NDArray
+from picture_sets import SETS as PICTURE_SETS
+from record import FOLDER, recorded
+from scipy.stats import spearmanr
+
+Array = NDArray[np.float64]
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "library.md"
+METRIC = "fd_efficientnet_lite0"
+MIN_POINTS = 6  # a set with fewer recorded points is left out
+DRAWS = 500  # of the bootstrap over points
+
+
+class Curves(NamedTuple):
+    """The log curves of a set: for each point, an array (seeds, rows)."""
+
+    kimg: list[float]
+    of_point: dict[int, Array]
+    failed: int
+
+    def last(self, number: int) -> float:
+        """Return the mean last value of a point."""
+        return float(self.of_point[number][:, -1].mean())
+
+
+def curves_of(folder: Path, name: str, scale: str) -> Curves:
+    """Collect the finished trainings of a set; `failed` counts the others."""
+    of_point: dict[int, list[list[float]]] = {}
+    kimg: list[float] = []
+    failed = 0
+    for line in recorded(folder, [name]):
+        if line["scale"] != scale:
+            continue
+        if line["outcome"] != "finished":
+            failed += 1
+            continue
+        kimg = line["rows"]["kimg"]
+        of_point.setdefault(line["number"], []).append(line["rows"][METRIC])
+    return Curves(kimg, {n: np.log(rows) for n, rows in sorted(of_point.items())}, failed)
+
+
+def seed_deviation(curves: Curves) -> tuple[float, int]:
+    """Return the standard deviation that a seed causes at the end, and its degrees of freedom."""
+    groups = [rows[:, -1] for rows in curves.of_point.values() if len(rows) > 1]
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    return (squares / freedom) ** 0.5 if freedom else float("nan"), freedom
+
+
+def early(curves: Curves) -> Array:
+    """Return the rank correlation of each row with the last one, over points, first seeds only.
+
+    A training's early and last value share its luck, so this is what a stopping rule can know.
+    """
+    rows = np.array([rows[0] for rows in curves.of_point.values()])
+    return np.array([spearmanr(rows[:, i], rows[:, -1]).statistic for i in range(rows.shape[1])])
+
+
+def agreement(first: Curves, second: Curves, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the correlation between two sets over their common points, and its standard error."""
+    common = sorted(first.of_point.keys() & second.of_point.keys())
+    pairs = np.array([[first.last(n), second.last(n)] for n in common])
+    draws = [
+        np.corrcoef(pairs[rng.integers(len(pairs), size=len(pairs))].T)[0, 1] for _ in range(DRAWS)
+    ]
+    return float(np.corrcoef(pairs.T)[0, 1]), float(np.nanstd(draws))
+
+
+def kind(name: str) -> str:
+    """Return what the pictures of a set show."""
+    known = PICTURE_SETS.get(name)
+    return known.kind if known else "embedded in the package"
+
+
+def report(sets: Mapping[str, Curves], scale: str) -> str:
+    """Return the tables as Markdown."""
+    role_of = {name: role for role, names in roles().items() for name in names}
+    size = SCALES[scale]
+    lines = [
+        "# What the recorded trainings say\n",
+        f"`PYTHONPATH=benchmarks python benchmarks/library/describe.py --scale {scale}`: "
+        f"{size.resolution} px, {size.total_kimg:g} thousand images, "
+        f"{sum(len(r) for c in sets.values() for r in c.of_point.values())} trainings.\n",
+        "Spread: the standard deviation over configurations at the end, as a percentage. Seed: what "
+        "two trainings of one configuration differ by, likewise (with its degrees of freedom). "
+        "Default: how many of the configurations are better than the published default.\n",
+        "| set | kind | role | configurations | failed | spread | seed | default |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, curves in sets.items():
+        ends = np.array([curves.last(number) for number in curves.of_point])
+        sd, freedom = seed_deviation(curves)
+        better = float((ends < curves.last(0)).mean()) if 0 in curves.of_point else float("nan")
+        lines.append(
+            f"| {name} | {kind(name)} | {role_of[name]} | {len(ends)} | {curves.failed} "
+            f"| {100 * ends.std(ddof=1):.1f} % | {100 * sd:.1f} % ({freedom}) | {better:.0%} |"
+        )
+    kimg = next(iter(sets.values())).kimg
+    lines += [
+        "\nRank correlation over configurations between a training's value so far and its last "
+        "value:\n",
+        "| set | " + " | ".join(f"{step:g}" for step in kimg) + " |",
+        "|---" * (len(kimg) + 1) + "|",
+    ]
+    for name, curves in sets.items():
+        lines.append(f"| {name} | " + " | ".join(f"{value:.2f}" for value in early(curves)) + " |")
+    lines += [
+        "\nCorrelation between sets, over the configurations that both have, with its standard "
+        "error:\n",
+        "| | " + " | ".join(sets) + " |",
+        "|---" * (len(sets) + 1) + "|",
+        *_agreements(sets),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _agreements(sets: Mapping[str, Curves]) -> Sequence[str]:
+    rng = np.random.default_rng(0)
+    lines = []
+    for name, first in sets.items():
+        cells = []
+        for other, second in sets.items():
+            if other == name:
+                cells.append("")
+                continue
+            value, error = agreement(first, second, rng)
+            cells.append(f"{value:.2f} ± {error:.2f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def main() -> None:
+    """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", choices=SCALES, default="32px")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    found = {name: curves_of(options.folder, name, options.scale) for name in SETS}
+    sets = {name: curves for name, curves in found.items() if len(curves.of_point) >= MIN_POINTS}
+    if not sets:
+        parser.error(f"no set has {MIN_POINTS} recorded points at {options.scale}")
+    text = report(sets, options.scale)
+    options.out.write_text(text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
