@@ -15,7 +15,7 @@ import argparse
 import math
 import multiprocessing
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -62,15 +62,19 @@ def regrets(points: BestPoints, task: Task) -> list[float]:
 
 
 def _run(
-    truths: Mapping[str, Truth], library: Library, job: tuple[str, str, int]
-) -> tuple[str, str, int, list[float], float]:
-    name, way, seed = job
+    truths: Mapping[str, Truth], library: Library, ways: Sequence[str], job: tuple[str, int]
+) -> tuple[str, int, dict[str, list[float]], dict[str, float]]:
+    """Search one task in all ways: its set, its seed, and by way the regrets and CPU seconds."""
+    name, seed = job
     task, others = truths[name].draw(seed), library.without(name)
-    started = time.process_time()
+    curves, seconds = {}, {}
     with patch("fastgan_ray.search.knowledge.responses.package_library", lambda: others):
-        points = searches()[way](task, seed)
-    took = time.process_time() - started
-    return name, way, seed, regrets(points, task), took
+        for way in ways:
+            started = time.process_time()
+            points = searches()[way](task, seed)
+            seconds[way] = time.process_time() - started
+            curves[way] = regrets(points, task)
+    return name, seed, curves, seconds
 
 
 def main() -> None:
@@ -94,14 +98,15 @@ def main() -> None:
         parser.error(f"--role {options.role}: no set has enough recordings at {options.scale}")
     absent = not_run(options.ways)
     ways = [RANDOM, *(way for way in options.ways if way != RANDOM and way not in absent)]
-    jobs = [(name, way, seed) for way in ways for name in truths for seed in range(options.seeds)]
+    jobs = [(name, seed) for name in truths for seed in range(options.seeds)]
     curves = {(name, way): np.empty((options.seeds, len(COSTS))) for name in truths for way in ways}
     seconds = dict.fromkeys(ways, 0.0)
-    run = partial(_run, truths, make_library(options.scale, options.folder))
+    run = partial(_run, truths, make_library(options.scale, options.folder), ways)
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
-        for name, way, seed, curve, took in pool.imap_unordered(run, jobs):
-            curves[name, way][seed] = curve
-            seconds[way] += took
+        for name, seed, by_way, took in pool.imap_unordered(run, jobs):
+            for way in ways:
+                curves[name, way][seed] = by_way[way]
+                seconds[way] += took[way]
     text = report(options, truths, curves, seconds, absent)
     options.out.write_text(text)
     print(text, end="")
