@@ -16,6 +16,7 @@ from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.tables import confirmation as tables
 from fastgan_ray.search.ablation import arm_config, cells
 from fastgan_ray.search.confirmation import (
+    confirmation_rules,
     confirmation_spec,
     fit_to_budget,
     new_seeds,
@@ -26,7 +27,9 @@ from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec, start_point
 from fastgan_ray.search.verdict import outcome
 from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.rounds import RoundSearcher, order_of
 from fastgan_ray.tune.search import confirm_run, run_search
 
 METRIC = objectives.METRIC
@@ -173,7 +176,7 @@ def test_it_is_an_ablation_with_fresh_seeds():
 # --- its verdict ---
 
 
-def confirmed(spec: SearchSpec, summary, top: int = 2, **values: list[float | None]):
+def confirmed(spec: SearchSpec, summary, top: int = 2, looks=(3,), **values: list[float | None]):
     """The outcome where default (d) and trials (t1, ...) measured those values; None failed."""
     ablation = confirmation_spec(spec, summary, top, new_seeds(spec, summary, 3), "pictures")
     of_arm = {DEFAULT: values["d"], **{f"trial 0000{key[-1]}": values[key] for key in values}}
@@ -199,7 +202,10 @@ def confirmed(spec: SearchSpec, summary, top: int = 2, **values: list[float | No
                 "protocol": {},
             }
         )
-    account = summarise(ablation, "confirm", trials, dict.fromkeys(ablation.arms, 1.0))
+    rules = confirmation_rules(
+        METRIC, "minimize", ablation.seeds, looks, dict.fromkeys(ablation.arms, ""), 0.95
+    )
+    account = summarise(ablation, "confirm", trials, dict.fromkeys(ablation.arms, 1.0), rules)
     return outcome(spec, summary, account)
 
 
@@ -216,9 +222,9 @@ def test_a_winner_that_holds_up():
     assert default["verdict"] == "" and default["values"] == GOOD
     assert default["mean"] == pytest.approx(31) and default["sd"] == pytest.approx(1)
     assert default["interval"] == pytest.approx([31 - 2.484, 31 + 2.484], abs=1e-3)
-    assert first["verdict"] == "better" and first["difference"] == pytest.approx(-8.9)
-    assert first["difference_interval"][1] < 0 < first["p_holm"] < 0.05
-    assert second["verdict"] == "indistinguishable"
+    assert first["verdict"] == "better" and first["change"] == pytest.approx(-28.7, abs=0.05)
+    assert first["change_interval"][1] < 0 < first["p"] < 0.05
+    assert second["verdict"] == "indistinguishable" and first["seeds"] == second["seeds"] == 3
     assert (first["search_value"], first["trial_id"]) == (20.0, "00001")
     assert confirmation["sentence"] == (
         f"Confirmed: trial 00001 is better than the published default in 3 seeds ({METRIC} "
@@ -258,7 +264,8 @@ def test_a_failed_training_wins_nothing():
     confirmation = confirmed(make_spec(), THREE, 1, d=GOOD, t1=[22.0, None, 21.1])
     assert confirmation["winner"] == DEFAULT and confirmation["arms"][1]["ended_well"] == 2
     assert confirmation["sentence"].startswith(
-        "Not confirmed: trial 00001 cannot be compared with the"
+        "Not confirmed: there is no verdict on trial 00001 (better in the seeds without a failure, "
+        "but with 1 seed only the arm failed)."
     )
     assert "(2 of 3)" in tables.confirmation_table(confirmation).rows[1][2]
     nothing = confirmed(make_spec(), THREE, 1, d=[None] * 3, t1=[None] * 3)
@@ -284,6 +291,133 @@ def test_half_a_confirmation_has_no_verdict():
     confirmation = confirmed(make_spec(), THREE, 1, d=GOOD[:2], t1=[22.0])
     assert confirmation["winner"] is None and confirmation["unfinished"] == 3
     assert confirmation["sentence"] == "The confirmation has not ended: 3 trainings are left."
+    one_by_one = confirmed(make_spec(), THREE, 1, looks=(1, 2, 3), d=GOOD[:2], t1=[22.0])
+    assert one_by_one["winner"] is None and one_by_one["unfinished"] == 1
+    assert one_by_one["sentence"].endswith("has not ended: at least 1 training is left.")
+
+
+def test_an_arm_that_is_dropped_says_why_everywhere():
+    confirmation = confirmed(
+        make_spec(), THREE, looks=(1, 2, 3), d=[31.0, 32.0], t1=[32.0], t2=[16.0, 15.0]
+    )
+    assert (confirmation["unfinished"], confirmation["trained"], confirmation["most"]) == (0, 5, 9)
+    _, first, second = confirmation["arms"]
+    assert (first["verdict"], first["seeds"], first["p"]) == ("not better", 1, None)
+    assert first["sd"] is None and first["values"] == [32.0, None, None]
+    assert (second["verdict"], second["seeds"]) == ("better", 2)
+    why = "dropped after 1 seed: a better verdict was unlikely"
+    assert first["note"] == why
+    assert confirmation["sentence"] == (
+        "Not confirmed: trial 00001 is not better than the published default in 1 seed "
+        f"({METRIC} 32 against 31.5 ± 0.71) ({why}). Trial 00002 has the best mean over 2 seeds: "
+        "15.5 ± 0.71. The folder best/ has the best generator of this arm. In the search, trial "
+        "00001 had the value 20, which is 12 better than the confirmed mean. The confirmation took "
+        "5 of at most 9 trainings."
+    )
+    rows = tables.confirmation_table(confirmation).rows
+    assert [row[3] for row in rows] == ["2", "1", "2"]
+    assert [row[-1] for row in rows] == ["(baseline)", "not better", "better"]
+    assert tables.notes(confirmation) == [f"trial 00001: {why}."]
+    assert tables.explanation(confirmation).startswith(f"trial 00001: {why}. Each configuration")
+
+
+def test_the_luck_of_one_seed_wins_nothing():
+    """Trial 1 has the best mean of all, but of one seed; trial 2 went on and is not better."""
+    confirmation = confirmed(
+        make_spec(), THREE, looks=(1, 2, 3), d=[31.0, 36.0, 36.0], t1=[31.5], t2=[27.0, 36.1, 36.1]
+    )
+    assert confirmation["arms"][1]["verdict"] == "not better"
+    assert confirmation["arms"][1]["mean"] < min(arm["mean"] for arm in confirmation["arms"][2:])
+    assert confirmation["winner"] == "trial 00002"
+    # Without a survivor all arms have one seed, and the best of them is handed over, as ever.
+    early = confirmed(make_spec(), THREE, looks=(1, 2, 3), d=[31.0], t1=[30.5], t2=[32.0])
+    assert early["winner"] == "trial 00001" and early["trained"] == 3
+
+
+def test_trials_keep_their_numbers_although_some_never_run():
+    spec = make_spec()
+    two = cells(confirmation_spec(spec, THREE, 2, [1, 3], "pictures"))
+    names = [(cell.arm, cell.seed) for cell in two]
+    ran = [
+        {"trial_id": f"{number:05d}", "arm": cell.arm, "seed": cell.seed}
+        for number, cell in enumerate(two)
+        if number != 4
+    ]
+    assert order_of(ran, two) == two
+    three = cells(confirmation_spec(spec, THREE, 2, [1, 3, 4], "pictures"))
+    order = order_of(ran, three)
+    assert [(cell.arm, cell.seed) for cell in order][:6] == names and len(order) == 9
+    assert {(cell.arm, cell.seed) for cell in order} == {(cell.arm, cell.seed) for cell in three}
+
+
+# --- the trainings one after another ---
+
+
+def searcher_of(ablation, looks, ended=None, max_concurrent=9):
+    order = cells(ablation)
+    rules = confirmation_rules(
+        METRIC, "minimize", ablation.seeds, looks, dict.fromkeys(ablation.arms, ""), 0.95
+    )
+    return RoundSearcher(ablation, order, rules, ended or {}, max_concurrent)
+
+
+def suggested(searcher):
+    numbers = []
+    while isinstance(suggestion := searcher.suggest("x"), dict):
+        numbers.append(suggestion["number"])
+    return numbers, suggestion
+
+
+def complete(searcher, number, value, outcome="finished"):
+    searcher.on_trial_complete(f"{number:05d}", {"outcome": outcome, METRIC: value})
+
+
+def test_a_searcher_that_trains_round_by_round(tmp_path):
+    """It says the same after it has been saved and restored at any moment."""
+    ablation = confirmation_spec(make_spec(), THREE, 2, [1, 3, 4], "pictures")
+    looks, values = (1, 2, 3), {0: 30.0, 1: 31.0, 2: 20.0, 3: 31.0, 5: 21.0}
+    searcher = searcher_of(ablation, looks)
+    rounds = []
+    while True:
+        numbers, last = suggested(searcher)
+        rounds.append(numbers)
+        if last == FINISHED:
+            break
+        for number in numbers:
+            assert suggested(searcher) == ([], None)  # the round has not ended
+            searcher.save(str(tmp_path / "state"))
+            searcher = searcher_of(ablation, looks)
+            searcher.restore(str(tmp_path / "state"))
+            complete(searcher, number, values[number])
+    assert rounds == [[0, 1, 2], [3, 5], []]  # trial 1 is dropped, trial 2 is better
+    narrow = searcher_of(ablation, looks, max_concurrent=2)
+    assert suggested(narrow) == ([0, 1], None)
+    complete(narrow, 0, 30.0)
+    assert suggested(narrow) == ([2], None)
+
+
+def test_a_searcher_that_goes_on_after_an_earlier_confirmation():
+    ablation = confirmation_spec(make_spec(), THREE, 1, [1, 3, 4], "pictures")
+    ended = {
+        f"{number:05d}": {"arm": cell.arm, "seed": cell.seed, "state": "finished", "value": 30.0}
+        for number, cell in enumerate(cells(ablation)[:2])
+    }
+    assert suggested(searcher_of(ablation, (1, 2, 3), ended)) == ([], FINISHED)
+    assert suggested(searcher_of(ablation, (3,), ended)) == ([2, 3, 4, 5], None)
+
+
+def test_a_training_that_fails_or_is_interrupted():
+    ablation = confirmation_spec(make_spec(), THREE, 1, [1, 3], "pictures")
+    searcher = searcher_of(ablation, (1, 2))
+    assert suggested(searcher) == ([0, 1], None)
+    complete(searcher, 0, 30.0)
+    searcher.on_trial_complete("00001", None, error=True)
+    assert suggested(searcher) == ([], FINISHED)  # the arm cannot become better
+    interrupted = searcher_of(ablation, (1, 2))
+    assert suggested(interrupted) == ([0, 1], None)
+    complete(interrupted, 0, 30.0)
+    complete(interrupted, 1, 3.0, outcome="running")
+    assert suggested(interrupted) == ([], FINISHED)  # a resume trains it
 
 
 # --- on Ray ---
@@ -315,7 +449,7 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     with pytest.raises(InterruptedRunError):
         run_search(spec, options, objectives.lucky)
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["confirmation"]["unfinished"] == 3
+    assert summary["confirmation"]["unfinished"] == 1
     assert summary["verdict"].startswith("Best: ") and summary["best"]["trial_id"] == "00001"
     assert "and --resume." in capfd.readouterr().out
     before = logs(folder)
@@ -326,14 +460,16 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
         name: before[name] for name in ("trials/00000", "trials/00001")
     }
     assert logs(folder)["confirm/trials/00000"] == before["confirm/trials/00000"]
-    assert [len(logs(folder)[f"confirm/trials/0000{n}"]) for n in range(4)] == [3, 4, 3, 3]
+    trained = [name for name in logs(folder) if name.startswith("confirm")]
+    assert [len(logs(folder)[name]) for name in trained] == [3, 4]  # dropped after one seed
     confirmation = summary["confirmation"]
+    assert (confirmation["trained"], confirmation["most"], confirmation["unfinished"]) == (2, 4, 0)
     assert confirmation["winner"] == DEFAULT and confirmation["searched"] == "trial 00001"
     assert summary["verdict"] == confirmation["sentence"]
     best = summary["best"]
     assert (best["trial_id"], best["source"]) == ("00000", "confirm/trials/00000")
     assert best["config"]["train"]["seed"] == 1 and best["value"] == min(
-        confirmation["arms"][0]["values"]
+        value for value in confirmation["arms"][0]["values"] if value is not None
     )
     assert (folder / best["checkpoint"] / "metadata.json").is_file()
     assert summary["best_beats_default"] is False
@@ -345,7 +481,7 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     assert confirmation["sentence"] in out and "in the search" in out
     assert "Confirmation</h2>" in (folder / "report.html").read_text()
 
-    # Two seeds more, with which the search's best is the best after all.
+    # A seed more, with which the search's best is the best after all. All seeds are trained.
     ended = logs(folder)
     with pytest.raises(
         UserError, match=r"--seeds: the search has already used 2\. .* --seeds 101-103"
@@ -354,11 +490,38 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     confirm_run(folder, None, [4], TuneOptions(wandb="off"), objectives.lucky)
     enlarged = json.loads((folder / "summary.json").read_text())
     assert enlarged["confirmation"]["seeds"] == [1, 3, 4]
-    assert ended.items() <= logs(folder).items() and len(logs(folder)) == len(ended) + 2
+    assert ended.items() <= logs(folder).items() and len(logs(folder)) == len(ended) + 4
     assert enlarged["confirmation"]["winner"] == "trial 00001"
     assert enlarged["best"]["source"] == "trials/00001"
     assert enlarged["best"]["value"] == summary["confirmation"]["arms"][1]["search_value"]
     assert '"trials/00001"' in (folder / "best" / ".source").read_text()
+
+
+@pytest.mark.slow
+def test_interrupted_in_a_later_round(runs):
+    """The resumed confirmation ends as one that was never interrupted."""
+    spec = make_spec(2, "confirm: {top: 1, seeds: 4}", method="grid")
+    options = TuneOptions(runs_dir=runs, wandb="off", name="rounds")
+    with pytest.raises(InterruptedRunError):
+        run_search(spec, options, objectives.promising)
+    folder = runs / "rounds"
+    interrupted = json.loads((folder / "summary.json").read_text())["confirmation"]
+    assert interrupted["winner"] is None and 2 <= interrupted["trained"] <= 3
+    before = logs(folder)
+    run_search(spec, replace(options, resume=True), objectives.promising)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert before.keys() <= logs(folder).keys()
+    whole = run_search(spec, replace(options, name="whole"), objectives.promising_to_the_end)
+    expected = json.loads((whole / "summary.json").read_text())
+    assert summary["confirmation"] == expected["confirmation"]
+    assert summary["confirmation"]["trained"] < summary["confirmation"]["most"] == 8
+    assert summary["best_beats_default"] is True
+    account = json.loads((folder / "confirm/ablation.json").read_text())
+    assert account["arms"][1]["comparison"]["verdict"] == "better"
+    assert len(account["trials"]) == summary["confirmation"]["trained"]
+    assert {trial["state"] for trial in account["trials"]} == {"finished"}
+    confirm_run(folder, None, [], TuneOptions(wandb="off"), objectives.promising_to_the_end)
+    assert len(logs(folder)) == len(logs(whole)), "nothing was left to do"
 
 
 def test_only_a_search_that_has_ended_is_confirmed(tmp_path):

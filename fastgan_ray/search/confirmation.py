@@ -2,18 +2,20 @@
 
 The best value of a search is partly luck: the same trial with another seed usually has a worse
 value (the winner's curse). So the verdict on a search uses new seeds. A confirmation is an
-ablation. Its baseline is the published default, and its other arms are the best trials.
+ablation. Its baseline is the published default, and its other arms are the best trials. The seeds
+are trained one after another, and arms that are decided get no further seeds (`sequential.py`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from fastgan_ray.config.feature_networks import why_not_ranked
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.search.ablation import AblationSpec
 from fastgan_ray.search.cost.estimate import kimg_expected
@@ -26,6 +28,9 @@ from fastgan_ray.search.file.spec import (
     run_config,
     start_point,
 )
+from fastgan_ray.search.luck import prior_of
+from fastgan_ray.search.sequential import Rules
+from fastgan_ray.search.statistics import Goal
 
 Summary = Mapping[str, Any]
 Trial = Mapping[str, Any]
@@ -37,7 +42,7 @@ MAX_SHARE = 0.5  # the largest confirmation, as a share of the search's expected
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of a confirmation: `top` is the number of best trials, `seeds` the number of seeds.
+    """The largest size of a confirmation: numbers of best trials (`top`) and of seeds.
 
     If there is no confirmation, `top` is 0. `kimg` is an upper limit for all trainings of the
     confirmation together, including the trainings of the default. `why` tells the user the reason
@@ -185,6 +190,47 @@ def confirmation_spec(
         "arms": {name: _drop_seed(point) for name, point in arms.items()},
     }
     return ablation_from_text(yaml.safe_dump(document, sort_keys=False), "the confirmation")
+
+
+def confirmation_rules(
+    metric: str,
+    goal: Goal,
+    seeds: Sequence[int],
+    looks: Sequence[int],
+    shared_data: Mapping[str, str],
+    confidence: float,
+) -> Rules:
+    """Return how a confirmation decides.
+
+    `looks` are the numbers of seeds after which it decides. `shared_data` maps each arm, including
+    the published default, to the result of `feature_networks.shared_data` for its discriminator.
+    """
+    why = {arm: why_not_ranked(data, shared_data[DEFAULT]) for arm, data in shared_data.items()}
+    return Rules(
+        baseline=DEFAULT,
+        goal=goal,
+        seeds=seeds,
+        looks=looks,
+        prior=prior_of(metric),
+        confidence=confidence,
+        apart={arm: reason for arm, reason in why.items() if reason},
+    )
+
+
+def ended_values(
+    arms: Iterable[str], trials: Iterable[Trial]
+) -> dict[str, dict[int, float | None]]:
+    """Return {arm: {seed: value}} of the trainings of a confirmation that have ended.
+
+    `trials` are the trials in the confirmation's ablation.json. The value of a failed training is
+    None.
+    """
+    values: dict[str, dict[int, float | None]] = {arm: {} for arm in arms}
+    for trial in trials:
+        if trial["state"] not in ("unfinished", "stopped"):
+            is_finished = trial["state"] == "finished"
+            values[trial["arm"]][trial["seed"]] = trial["value"] if is_finished else None
+    return values
 
 
 def used_seeds(spec: SearchSpec, summary: Summary) -> set[int]:

@@ -44,13 +44,14 @@ UNLIKELY = 0.1
 
 @dataclass(frozen=True)
 class ArmResult:
-    """The comparison of an arm with the baseline, at the arm's last look.
+    """The comparison of an arm with the baseline.
 
-    `seeds` is the number of seeds that the look used. `change` is the arm's mean minus the
-    baseline's in percent of the baseline, and `low` to `high` its confidence interval, which is not
-    corrected for the number of arms and looks. `p` is two-sided and corrected for both; it is None
-    at a look that gives no verdicts. `verdict` is "better", "worse", "indistinguishable",
-    "not better" (dropped), "no verdict" (the note says why), or "" if the arm needs more trainings.
+    `seeds` is the number of seeds at the arm's last look, at which `verdict` and `p` were found.
+    `verdict` is "better", "worse", "indistinguishable", "not better" (dropped), "no verdict" (the
+    note says why), or "" if the arm needs more trainings. `p` is two-sided and corrected for the
+    number of arms and looks; it is None at a look that gives no verdicts. `change` is the arm's
+    mean minus the baseline's in percent of the baseline, from all values of both, and `low` to
+    `high` is its confidence interval, which is not corrected.
     """
 
     seeds: int = 0
@@ -123,7 +124,7 @@ def decide(values: Values, rules: Rules) -> Decision:
         seeds = rules.seeds[:look]
         needed = [(arm, seed) for seed in seeds for arm in arms if seed not in values[arm]]
         if needed:
-            return Decision(_in_percent(results, is_log), needed)
+            break
         known = {arm: [values[arm].get(seed) for seed in seeds] for arm in arms}
         for arm in running:
             results[arm] = _look(arm, known, len(results), index, rules, prior)
@@ -131,7 +132,13 @@ def decide(values: Values, rules: Rules) -> Decision:
         for arm in running:
             if leader and not results[arm].verdict and arm not in apart:
                 results[arm] = _behind(results[arm], arm, known, leader, rules, prior)
-    return Decision(_in_percent(results, is_log), [])
+    else:
+        needed = []
+    estimates = {
+        arm: _with_interval(result, arm, values, rules, prior, is_log)
+        for arm, result in results.items()
+    }
+    return Decision(estimates, needed)
 
 
 @dataclass(frozen=True)
@@ -182,11 +189,8 @@ def _look(
     failed, baseline_failed = _fails_alone(ours, theirs), _fails_alone(theirs, ours)
     sample = _sample(_numbers(ours), _numbers(theirs), rules.goal, prior)
     share, level = shares(rules.looks)[index], 1 - rules.confidence
-    result, p = ArmResult(look), None
-    if sample:
-        result, uncorrected = _with_interval(sample, look, rules)
-        p = min(1.0, uncorrected * count / share) if share else None
-        result = replace(result, p=p)
+    p = min(1.0, _p_value(sample) * count / share) if sample and share else None
+    result = ArmResult(look, p=p)
     if sample and p is not None and p < level:
         verdict = "better" if sample.gain > 0 else "worse"
         alone = failed if verdict == "better" else baseline_failed
@@ -211,14 +215,32 @@ def _look(
     return result
 
 
-def _with_interval(sample: _Sample, look: int, rules: Rules) -> tuple[ArmResult, float]:
-    """Return the arm's change with its interval (not yet in percent), and the p-value."""
-    error = sample.error()
-    change = (-1 if rules.goal == "minimize" else 1) * sample.gain
-    half = float(stdtrit(sample.df, (1 + rules.confidence) / 2)) * error
-    t = abs(change) / error if error else math.inf if change else 0.0
-    result = ArmResult(look, change, change - half, change + half)
-    return result, 2 * float(stdtr(sample.df, -t))
+def _p_value(sample: _Sample) -> float:
+    """Return the two-sided p-value of Student's test."""
+    error, gain = sample.error(), abs(sample.gain)
+    t = gain / error if error else math.inf if gain else 0.0
+    return 2 * float(stdtr(sample.df, -t))
+
+
+def _with_interval(
+    result: ArmResult, arm: str, values: Values, rules: Rules, prior: Prior, is_log: bool
+) -> ArmResult:
+    """Add the arm's change in percent and its interval, from all values of arm and baseline."""
+    if arm in (rules.apart or {}):
+        return result
+    ours, theirs = (
+        _numbers([values[name].get(seed) for seed in rules.seeds]) for name in (arm, rules.baseline)
+    )
+    sample = _sample(ours, theirs, rules.goal, prior)
+    if not ours or not theirs:
+        return result
+    difference = fmean(ours) - fmean(theirs)
+    result = replace(result, change=percent(difference, is_log))
+    if sample is None:
+        return result
+    half = float(stdtrit(sample.df, (1 + rules.confidence) / 2)) * sample.error()
+    low, high = percent(difference - half, is_log), percent(difference + half, is_log)
+    return replace(result, low=low, high=high)
 
 
 def _chance_of_better(sample: _Sample, count: int, look: int, rules: Rules) -> float:
@@ -289,15 +311,3 @@ def _check_finite(values: Values) -> None:
     numbers = (value for arm in values.values() for value in arm.values() if value is not None)
     if wrong := [value for value in numbers if not math.isfinite(value)]:
         raise ValueError(f"values must be finite (got {wrong[0]})")
-
-
-def _in_percent(results: Mapping[str, ArmResult], is_log: bool) -> dict[str, ArmResult]:
-    return {
-        arm: replace(
-            result,
-            change=percent(result.change, is_log),
-            low=percent(result.low, is_log),
-            high=percent(result.high, is_log),
-        )
-        for arm, result in results.items()
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastgan_ray.counting import counted
@@ -11,48 +11,79 @@ from fastgan_ray.search.confirmation import (
     Summary,
     Trial,
     arm_name,
+    confirmation_rules,
     default_point,
     default_trial,
+    ended_values,
     ranked,
     sign_of,
     without_seed,
 )
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec
-from fastgan_ray.search.statistics import paired_difference
+from fastgan_ray.search.sequential import ArmResult, Rules, decide
+from fastgan_ray.search.statistics import mean_and_sd, paired_difference
 
 
 def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, Any]:
     """Return the entry "confirmation" of a search's summary.json.
 
     `account` is the content of the confirmation's ablation.json. In the result, "searched" is the
-    name of the arm with the search's best trial. "winner" is the name of the best arm: the arm with
-    the fewest failed trainings, and among several such arms, the arm with the best mean. An arm can
-    win only if the metric can rank it with the arm "searched" (see `shared_data`). "winner" is None
-    while trainings are unfinished.
+    name of the arm with the search's best trial. "winner" is the name of the best arm (`_winner`);
+    it is None while trainings are needed. "trained" is the number of trainings, and "most" is the
+    number of trainings if no arm had been decided before its last seed.
     """
     trials = {arm_name(trial["trial_id"]): trial for trial in summary["trials"]}
     trial_of = {**trials, DEFAULT: default_trial(summary)}
-    arms = [_arm(account, arm, trial_of[arm["name"]]) for arm in account["arms"]]
+    shared = {arm["name"]: arm.get("shared_data", "") for arm in account["arms"]}
+    values = ended_values(shared, account["trials"])
+    metric, seeds, confidence = spec.metric, account["seeds"], account["confidence"]
+    rules = confirmation_rules(
+        metric.name, metric.goal, seeds, account["looks"], shared, confidence
+    )
+    decision = decide(values, rules)
+    results = {DEFAULT: ArmResult(seeds=len(values[DEFAULT])), **decision.arms}
+    arms = [
+        _arm(name, results[name], values[name], trial_of[name], rules) | {"shared_data": data}
+        for name, data in shared.items()
+    ]
     best_config = without_seed(spec, ranked(spec, summary)[0]["point"])
     is_default = best_config == without_seed(spec, default_point(spec, summary))
-    unfinished = sum(trial["state"] == "unfinished" for trial in account["trials"])
-    sign, searched = sign_of(spec), DEFAULT if is_default else arms[1]["name"]
-    # Arms whose metric shares training data with D's features are ranked only with each other.
-    shared = next(arm["shared_data"] for arm in arms if arm["name"] == searched)
-    best_first = sorted(
-        (arm for arm in arms if arm["mean"] is not None and arm["shared_data"] == shared),
-        key=lambda arm: (-arm["ended_well"], sign * arm["mean"]),
-    )
+    searched = DEFAULT if is_default else arms[1]["name"]
     confirmation = {
-        "seeds": account["seeds"],
-        "confidence": account["confidence"],
+        "seeds": seeds,
+        "looks": account["looks"],
+        "confidence": confidence,
         "baseline": DEFAULT,
         "arms": arms,
         "searched": searched,
-        "winner": best_first[0]["name"] if best_first and not unfinished else None,
-        "unfinished": unfinished,
+        "winner": None if decision.needed else _winner(arms, shared[searched], sign_of(spec)),
+        "unfinished": len(decision.needed),
+        "trained": sum(map(len, values.values())),
+        "most": len(arms) * len(seeds),
     }
-    return confirmation | {"sentence": sentence(confirmation, spec.metric.name, sign)}
+    return confirmation | {"sentence": sentence(confirmation, metric.name, sign_of(spec))}
+
+
+def _winner(arms: Sequence[Mapping[str, Any]], shared_data: str, sign: int) -> str | None:
+    """Return the name of the best arm: the fewest failed trainings, then the best mean.
+
+    An arm that was dropped earlier than another cannot win by the luck of its few seeds: only arms
+    with as many seeds as the arm with most seeds can win, and arms that are called better than the
+    default. Also, the metric must be able to rank an arm with the searched arm, i.e. its
+    discriminator must have the same `shared_data`. Return None if no arm has a value.
+    """
+    most = max(arm["seeds"] for arm in arms)
+    candidates = [
+        arm
+        for arm in arms
+        if arm["mean"] is not None
+        and arm["shared_data"] == shared_data
+        and (arm["seeds"] == most or arm["verdict"] == "better")
+    ]
+    best_first = sorted(
+        candidates, key=lambda arm: (arm["seeds"] - arm["ended_well"], sign * arm["mean"])
+    )
+    return best_first[0]["name"] if best_first else None
 
 
 def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
@@ -63,7 +94,9 @@ def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
     """
     if count := confirmation["unfinished"]:
         is_left = "is left" if count == 1 else "are left"
-        return f"The confirmation has not ended: {counted(count, 'training')} {is_left}."
+        at_least = "at least " if len(confirmation["looks"]) > 1 else ""
+        trainings = f"{at_least}{counted(count, 'training')}"
+        return f"The confirmation has not ended: {trainings} {is_left}."
     arms = {arm["name"]: arm for arm in confirmation["arms"]}
     searched, winner = arms[confirmation["searched"]], arms.get(confirmation["winner"] or "")
     if winner is None:
@@ -82,6 +115,9 @@ def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
         arm_had_value = f"{_with_article(searched)} had the value {searched['search_value']:.4g}"
         which_is_better_or_worse = f"which is {abs(gap):.2g} {relation} than the confirmed mean"
         parts.append(f"In the search, {arm_had_value}, {which_is_better_or_worse}.")
+    if confirmation["trained"] < confirmation["most"]:
+        trained, most = confirmation["trained"], counted(confirmation["most"], "training")
+        parts.append(f"The confirmation took {trained} of at most {most}.")
     return " ".join(parts)
 
 
@@ -91,58 +127,71 @@ def _verdict(
     winner: Mapping[str, Any],
     metric: str,
 ) -> str:
-    name, seeds = searched["name"], counted(len(confirmation["seeds"]), "seed")
+    name = searched["name"]
     if name == DEFAULT:
-        better = [arm["name"] for arm in confirmation["arms"] if arm["verdict"] == "better"]
+        better = [arm for arm in confirmation["arms"] if arm["verdict"] == "better"]
         if better:
-            better_arms, is_or_are = " and ".join(better), "is" if len(better) == 1 else "are"
-            new_seeds = counted(len(confirmation["seeds"]), "new seed")
+            names, is_or_are = _names(better), "is" if len(better) == 1 else "are"
+            new_seeds = counted(max(arm["seeds"] for arm in better), "new seed")
             return (
                 f"Not confirmed: the {DEFAULT} was the best trial of the search, but with "
-                f"{new_seeds}, {better_arms} {is_or_are} better."
+                f"{new_seeds}, {names} {is_or_are} better."
             )
-        mean = f"{metric} {_mean(searched)}"
+        mean, seeds = f"{metric} {_mean(searched)}", counted(searched["seeds"], "seed")
         return f"Confirmed: no trial is better than the {DEFAULT} in {seeds} ({mean})."
     relation = {
         "better": "is better than",
         "worse": "is worse than",
+        "not better": "is not better than",
         "indistinguishable": "is indistinguishable from",
     }.get(searched["verdict"])
+    note = f" ({searched['note']})" if searched["note"] else ""
     if relation is None:
-        return f"Not confirmed: {name} cannot be compared with the {DEFAULT}: {searched['note']}."
+        return f"Not confirmed: there is no verdict on {name}{note}."
     means = f"{metric} {_mean(searched)} against {_mean(confirmation['arms'][0])}"
-    result = f"{name} {relation} the {DEFAULT} in {seeds} ({means})."
+    seeds = counted(searched["seeds"], "seed")
+    result = f"{name} {relation} the {DEFAULT} in {seeds} ({means}){note}."
     if searched["verdict"] != "better":
         return f"Not confirmed: {result}"
     return f"Confirmed{'' if winner is searched else ', but not the best'}: {result}"
 
 
-def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -> dict[str, Any]:
+def _names(arms: Sequence[Mapping[str, Any]]) -> str:
+    return " and ".join(arm["name"] for arm in arms)
+
+
+def _arm(
+    name: str,
+    result: ArmResult,
+    values: Mapping[int, float | None],
+    search_trial: Trial | None,
+    rules: Rules,
+) -> dict[str, Any]:
     """Return the results of an arm of the confirmation, for the entry in summary.json.
 
-    `arm` is the arm's entry in `account`. The arm trains `search_trial` again. `search_trial` is
-    None if the arm is the published default and the search did not train the default.
+    `values` has the values of the trainings that have ended, by seed. The arm trains `search_trial`
+    again. `search_trial` is None if the arm is the published default and the search did not train
+    the default.
     """
-    trials = [trial for trial in account["trials"] if trial["arm"] == arm["name"]]
-    values = [trial["value"] if trial["state"] == "finished" else None for trial in trials]
-    measured = [value for value in values if value is not None]
-    interval = paired_difference(measured, account["confidence"])  # of the arm's mean
-    comparison, spread = arm["comparison"] or {}, arm["by_data"][0]
+    by_seed = [values.get(seed) for seed in rules.seeds]
+    measured = [value for value in by_seed if value is not None]
+    mean, sd = mean_and_sd(measured)
+    interval = paired_difference(measured, rules.confidence)  # of the arm's mean
     return {
-        "name": arm["name"],
+        "name": name,
         "trial_id": search_trial and search_trial["trial_id"],
         "search_value": search_trial and search_trial["value"],
-        "values": values,
+        "values": by_seed,
+        "seeds": len(values),
         "ended_well": len(measured),
-        "mean": spread["mean"],
-        "sd": spread["sd"],
+        "mean": mean,
+        "sd": sd,
         "interval": _interval(interval.low, interval.high),
-        "difference": comparison.get("mean"),
-        "difference_interval": _interval(comparison.get("low"), comparison.get("high")),
-        "p_holm": comparison.get("p_holm"),
-        "verdict": comparison.get("verdict", ""),
-        "note": comparison.get("note", ""),
-        "shared_data": arm.get("shared_data", ""),
+        "change": result.change,
+        "change_interval": _interval(result.low, result.high),
+        "p": result.p,
+        "verdict": result.verdict,
+        "note": result.note,
     }
 
 

@@ -33,6 +33,7 @@ from fastgan_ray.search.ablation import (
 from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.resume import ablation_changes
+from fastgan_ray.search.sequential import Rules
 from fastgan_ray.tune.driver.records import Record, TrialRecords
 from fastgan_ray.tune.driver.repeated_failures import FAILURES_IN_A_ROW
 from fastgan_ray.tune.driver.run_experiment import run_experiment
@@ -108,14 +109,22 @@ def closing(summary: dict[str, Any]) -> list[RenderableType]:
     return [tables.on_terminal(summary), *tables.notes(summary)]
 
 
+def suggestion_of(spec: AblationSpec, number: int, cell: Cell) -> dict[str, Any]:
+    """Return a searcher's suggestion for a cell, whose trial has the number `number`.
+
+    "point" has the keys "arm", "data" and "seed". "run" is the cell's configuration as nested
+    dicts.
+    """
+    point = {"arm": cell.arm, "data": data_name(cell.data), "seed": cell.seed}
+    return {"number": number, "point": point, "run": _configure(spec, cell)}
+
+
 class CellSearcher(Searcher):
     """A searcher of Ray Tune that suggests the cells of an ablation one after another.
 
-    A cell is an arm, a data set and a seed. `order` has all cells. A suggestion is a dict with
-    three keys. "number" is the cell's position in `order`. "point" has the keys "arm", "data" and
-    "seed". "run" is the cell's configuration as nested dicts. `ended` has the names of the trials
-    that do not run again; the cells of these trials are skipped. At most `max_concurrent` trials
-    run at the same time.
+    A cell is an arm, a data set and a seed. `order` has all cells; the number of a cell's trial is
+    the cell's position in `order`. `ended` has the names of the trials that do not run again; the
+    cells of these trials are skipped. At most `max_concurrent` trials run at the same time.
     """
 
     def __init__(
@@ -143,8 +152,7 @@ class CellSearcher(Searcher):
         number, cell = self._next, self._cells[self._next]
         self._next += 1
         self._live.add(trial_name(number))
-        point = {"arm": cell.arm, "data": data_name(cell.data), "seed": cell.seed}
-        return {"number": number, "point": point, "run": _configure(self._spec, cell)}
+        return suggestion_of(self._spec, number, cell)
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
@@ -168,13 +176,19 @@ class AblationRecords(TrialRecords):
 
     When no more trials will run, the learning curves are also written, as a table and as pictures.
     Each trial that has ended keeps its evaluations and the weights that generate samples
-    (ema.safetensors).
+    (ema.safetensors). `rules` is None, except for a confirmation (see `summarise`).
     """
 
     def __init__(
-        self, folder: Path, spec: AblationSpec, order: Sequence[Cell], ended: Mapping[str, Record]
+        self,
+        folder: Path,
+        spec: AblationSpec,
+        order: Sequence[Cell],
+        ended: Mapping[str, Record],
+        rules: Rules | None = None,
     ) -> None:
         super().__init__(folder, spec.metric.name)
+        self._rules = rules
         self._ended_before = ended
         self._spec = spec
         self._order = order
@@ -190,7 +204,8 @@ class AblationRecords(TrialRecords):
             self._trial(trial_name(number), cell, by_name.get(trial_name(number)))
             for number, cell in enumerate(self._order)
         ]
-        summary = summarise(self._spec, self.folder.name, trials, self._gflop)
+        trials = self.listed(trials, {*by_name})
+        summary = summarise(self._spec, self.folder.name, trials, self._gflop, self._rules)
         summary["pictures"] = read_described(self.folder)
         write_atomically(self.folder / "ablation.json", json.dumps(summary, indent=1))
         write_atomically(self.folder / "ablation.md", tables.markdown(summary, "curves.svg"))
@@ -200,6 +215,10 @@ class AblationRecords(TrialRecords):
             write_atomically(self.folder / "curves.csv", curve_files.as_csv(curves))
             curve_files.draw(curves, summary, metric, self.folder / "curves")
         return summary
+
+    def listed(self, trials: list[Record], started: Container[str]) -> list[Record]:
+        """Return the trials that belong into ablation.json; `started` has ids of trials."""
+        return trials
 
     def discard(self, checkpoint: Path) -> None:
         """Remove all weights in `checkpoint` except the weights that generate samples.

@@ -8,32 +8,48 @@ gets the checkpoint of the winning arm's best training.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fastgan_ray.config.feature_networks import shared_data_of
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import linked_copy, put_in_place, write_atomically
 from fastgan_ray.metrics.names import MOMENTS, fakes_error_name, final_value, value_of
+from fastgan_ray.report.data.ablation import CONFIDENCE
 from fastgan_ray.report.data.rows import read_rows
-from fastgan_ray.search.ablation import AblationSpec, Cell, cell_config, cells
-from fastgan_ray.search.confirmation import Plan, best_trials, confirmation_spec, new_seeds
-from fastgan_ray.search.file.read_ablation import ablation_from_text
+from fastgan_ray.search.ablation import AblationSpec, arm_config, cell_config, cells
+from fastgan_ray.search.confirmation import (
+    Plan,
+    best_trials,
+    confirmation_rules,
+    confirmation_spec,
+    ended_values,
+    new_seeds,
+)
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec
+from fastgan_ray.search.sequential import Rules, decide, looks_one_by_one
 from fastgan_ray.search.verdict import outcome
 from fastgan_ray.tune.ablation import ablation_of
+from fastgan_ray.tune.confirmation_folder import (
+    FOLDER,
+    confirmation_size,
+    earlier_trials,
+    is_started,
+    start,
+    summary_of,
+    trains_all_seeds,
+)
 from fastgan_ray.tune.driver.results import keep_best
 from fastgan_ray.tune.driver.run_experiment import run_and_follow_up
 from fastgan_ray.tune.driver.terminal import say
 from fastgan_ray.tune.experiment import ExperimentContext, Summary
 from fastgan_ray.tune.preflight import absolute_paths
+from fastgan_ray.tune.rounds import RoundRecords, RoundSearcher, order_of
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
 
-FOLDER = "confirm"  # the confirmation's folder, inside the search's folder
-EARLIER = "earlier.json"  # in FOLDER: names of the trials of an earlier, smaller confirmation
 SEARCH_BEST = "search-best"  # in FOLDER: a copy of the search's best/ from before confirmation
 
 
@@ -52,9 +68,10 @@ def confirm_search(
     best/ is updated.
 
     `plan` has the number of best trials and the number of seeds. A confirmation that has already
-    started never becomes smaller. `seeds` are the seeds of the trainings. If `seeds` is empty, the
-    trainings use the seeds of an existing confirmation. If these are fewer than `plan.seeds`, new
-    seeds are added.
+    started never becomes smaller. `seeds` are the seeds of the trainings; they are all trained. If
+    `seeds` is empty, the trainings use the seeds of an existing confirmation. If these are fewer
+    than `plan.seeds`, new seeds are added. These seeds are trained one after another, until each
+    arm has a verdict or is dropped, unless the existing confirmation had to train all its seeds.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -63,35 +80,47 @@ def confirm_search(
     # A confirmation that has started never becomes smaller.
     started_top, started_seeds = confirmation_size(confirmation_folder)
     top = max(plan.top, started_top)
+    all_at_once = bool(seeds) or trains_all_seeds(confirmation_folder)
     seeds = seeds or new_seeds(spec, summary, plan.seeds, started_seeds)
+    looks = [len(seeds)] if all_at_once else looks_one_by_one(len(seeds))
     if not top and spec.confirm == "off":
         return _publish(folder, summary)
     ablation = _ablation(spec, plan, summary, top, seeds)
     if isinstance(ablation, str):
         return _publish(folder, {**summary, "confirmation": _no_confirmation(ablation)})
-    say(context.console, _announcement(ablation, plan, confirmation_folder))
+    rules = _rules(ablation, looks)
+    say(context.console, _announcement(ablation, plan, rules, confirmation_folder))
     sync = DriverSync(storage, confirmation_folder) if storage else None
     context = replace(context, storage=storage, sync=sync)
-    trained = _train(ablation, confirmation_folder, f"{folder.name}-{FOLDER}", context)
+    trained = _train(ablation, rules, confirmation_folder, f"{folder.name}-{FOLDER}", context)
     if sync:
         sync.send()
     return apply_outcome(spec, plan, summary, ablation, trained, folder)
 
 
-def _announcement(ablation: AblationSpec, plan: Plan, folder: Path) -> str:
+def _rules(ablation: AblationSpec, looks: Sequence[int]) -> Rules:
+    """Return how a confirmation decides; `looks` are the numbers of seeds after which it does."""
+    configs = {arm: arm_config(ablation, arm).model_dump() for arm in ablation.arms}
+    shared = {arm: shared_data_of(config) for arm, config in configs.items()}
+    metric = ablation.metric
+    return confirmation_rules(metric.name, metric.goal, ablation.seeds, looks, shared, CONFIDENCE)
+
+
+def _announcement(ablation: AblationSpec, plan: Plan, rules: Rules, folder: Path) -> str:
     """Return the line to print before a confirmation starts or continues.
 
     `folder` is the folder of the confirmation.
     """
-    count, path = len(ablation.arms) * len(ablation.seeds), folder / "ablation.json"
-    trials = json.loads(path.read_text())["trials"] if path.is_file() else []
+    count, trials = len(ablation.arms) * len(ablation.seeds), summary_of(folder)["trials"]
     done = sum(trial["state"] != "unfinished" for trial in trials)
-    if done == count:
-        return f"Confirmation: {done} of {counted(count, 'training')} done, nothing left to do."
+    if not decide(ended_values(ablation.arms, trials), rules).needed:
+        return f"Confirmation: {counted(done, 'training')} done, nothing left to do."
+    one_by_one = len(rules.looks) > 1
+    trainings = f"{'at most ' if one_by_one else ''}{counted(count, 'new training')}"
+    seeds = f"{counted(len(ablation.seeds), 'new seed')}{', one by one' if one_by_one else ''}"
     return (
-        f"Confirmation: {counted(count, 'new training')}, of {best_trials(len(ablation.arms) - 1)} "
-        f"and the {DEFAULT} with {counted(len(ablation.seeds), 'new seed')} ({plan.why})"
-        + (f"; {done} of these trainings are done." if done else ".")
+        f"Confirmation: {trainings}, of {best_trials(len(ablation.arms) - 1)} and the {DEFAULT} "
+        f"with {seeds} ({plan.why})" + (f"; {done} of these trainings are done." if done else ".")
     )
 
 
@@ -135,18 +164,6 @@ def without_confirmation(summary: Mapping[str, Any]) -> Summary:
     return {"budget": {}, **kept, **search_result, "confirmation": None}
 
 
-def confirmation_size(folder: Path) -> tuple[int, tuple[int, ...]]:
-    """Return how many trials a confirmation trains again, and the confirmation's seeds.
-
-    `folder` is the confirmation's folder. Returns (0, ()) if the confirmation has not started.
-    """
-    path = folder / "ablation.yaml"
-    if not path.is_file():
-        return 0, ()
-    spec = ablation_from_text(path.read_text(), str(path))
-    return len(spec.arms) - 1, spec.seeds
-
-
 def _ablation(
     spec: SearchSpec, plan: Plan, summary: Summary, top: int, seeds: Sequence[int]
 ) -> AblationSpec | str:
@@ -166,57 +183,33 @@ def _ablation(
 
 
 def _train(
-    ablation: AblationSpec, folder: Path, name: str, context: ExperimentContext
+    ablation: AblationSpec, rules: Rules, folder: Path, name: str, context: ExperimentContext
 ) -> Mapping[str, Any]:
-    """Run the trainings of a confirmation that have not ended; return the confirmation's summary.
+    """Run the trainings that a confirmation needs; return the confirmation's summary.
 
     The summary is the content of the confirmation's ablation.json. `folder` is the confirmation's
     folder. `name` is the confirmation's name.
     """
-    path = folder / "ablation.json"
-    summary = json.loads(path.read_text()) if path.is_file() else {"trials": []}
-    order = _order(summary["trials"], ablation)
+    summary = summary_of(folder)
+    order = order_of(summary["trials"], cells(ablation))
     ended = {
         trial["trial_id"]: trial for trial in summary["trials"] if trial["state"] != "unfinished"
     }
-    if not _is_started(folder, ablation):
-        _start(folder, ablation, list(ended))
-    if len(ended) == len(order):
-        return dict(summary)
-    earlier = {trial_id: ended[trial_id] for trial_id in json.loads((folder / EARLIER).read_text())}
+    if not is_started(folder, ablation, rules):
+        start(folder, ablation, rules, list(ended))
+    if not decide(ended_values(ablation.arms, ended.values()), rules).needed:
+        return {**summary, "seeds": list(ablation.seeds), "looks": list(rules.looks)}
+    earlier = {trial_id: ended[trial_id] for trial_id in earlier_trials(folder)}
     options = replace(context.options, name=name, resume=True)
-    experiment = replace(ablation_of(ablation, order, earlier), confirms=folder.parent.name)
+    experiment = replace(
+        ablation_of(ablation, order, earlier),
+        confirms=folder.parent.name,
+        make_searcher=lambda folder, limit, resuming: RoundSearcher(
+            ablation, order, rules, earlier, limit
+        ),
+        make_records=lambda folder: RoundRecords(folder, ablation, order, earlier, rules),
+    )
     return run_and_follow_up(experiment, folder, replace(context, options=options))[1]
-
-
-def _is_started(folder: Path, ablation: AblationSpec) -> bool:
-    file = folder / "ablation.yaml"
-    return file.is_file() and file.read_text() == ablation.text
-
-
-def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
-    """Prepare a confirmation's folder for a start with new settings.
-
-    The confirmation may be new, or it may have more trials or seeds than before. `ended` has the
-    names of the trials that do not run again. Ray's old state is removed.
-    """
-    folder.mkdir(exist_ok=True)
-    shutil.rmtree(folder / "state", ignore_errors=True)
-    overrides = {"set": {}, "seeds": list(ablation.seeds)}
-    write_atomically(folder / EARLIER, json.dumps(ended))
-    write_atomically(folder / "overrides.json", json.dumps(overrides))
-    write_atomically(folder / "ablation.yaml", ablation.text)
-
-
-def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
-    """Return all cells of a confirmation, in the order of their trials' numbers.
-
-    A cell is an arm and a seed. `trials` are the trials of an earlier, smaller confirmation. The
-    cells of `trials` come first, so these trials keep their numbers.
-    """
-    earlier = [(trial["arm"], trial["seed"]) for trial in trials]
-    by_key = {(cell.arm, cell.seed): cell for cell in cells(ablation)}
-    return [by_key[key] for key in dict.fromkeys([*earlier, *by_key])]
 
 
 def _promote(
@@ -279,6 +272,7 @@ def _no_confirmation(why: str) -> dict[str, Any]:
     """
     return {
         "seeds": [],
+        "looks": [],
         "arms": [],
         "searched": None,
         "winner": None,

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import FailedRunError, UserError
+from fastgan_ray.report.tables.confirmation import notes as confirmation_notes
 from fastgan_ray.report.tables.confirmation import on_terminal
 from fastgan_ray.report.tables.pareto import front_on_terminal
 from fastgan_ray.report.text import best_moment
@@ -31,12 +32,8 @@ from fastgan_ray.search.file.spec import (
 from fastgan_ray.search.resume import search_changes
 from fastgan_ray.search.space import size
 from fastgan_ray.search.warm_start import Prior, load_priors
-from fastgan_ray.tune.confirmation import (
-    FOLDER,
-    confirm_search,
-    confirmation_size,
-    without_confirmation,
-)
+from fastgan_ray.tune.confirmation import confirm_search, without_confirmation
+from fastgan_ray.tune.confirmation_folder import FOLDER, confirmation_size
 from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.closing import report_outcome
 from fastgan_ray.tune.driver.records import TrialRecords
@@ -148,8 +145,8 @@ def confirm_run(
     """Confirm a search that has ended, or continue or enlarge its confirmation.
 
     `folder` is the search's folder. `top` is the number of best trials that are trained again; None
-    means the default number. `seeds` are seeds that the search has not used; if `seeds` is empty,
-    the default number of seeds is used. The default numbers are those of the existing confirmation.
+    means the default number. `seeds` are seeds that the search has not used; they are all trained.
+    If `seeds` is empty, at most the default number of seeds is used, one after another. The default numbers are those of the existing confirmation.
     If there is no confirmation, they are the numbers in the search's file. If the file has no
     numbers, they are 2 trials and 3 seeds.
 
@@ -256,7 +253,7 @@ def closing(summary: Summary) -> list[RenderableType]:
     confirmation = summary["confirmation"]
     parts: list[RenderableType] = [summary["verdict"]]
     if confirmation and confirmation["arms"]:
-        parts.insert(0, on_terminal(confirmation))
+        parts = [on_terminal(confirmation), *confirmation_notes(confirmation), *parts]
     if confirmation and not confirmation["winner"]:
         parts.append(confirmation["sentence"])
     if moment := best_moment(best, summary["metric"]["name"]):

@@ -56,5 +56,6 @@ def intervals_chart(account: Mapping[str, Any], colours: Mapping[str, str]) -> C
 
 def _label(account: Mapping[str, Any]) -> str:
     if account.get("differences") == "percent":
-        return f"change from {account['baseline']} over the data sets, in %"
+        over_sets = " over the data sets" if len(account["data"]) > 1 else ""
+        return f"change from {account['baseline']}{over_sets}, in %"
     return f"difference from {account['baseline']}"

@@ -15,7 +15,9 @@ from fastgan_ray.config.feature_networks import shared_data_of, why_not_ranked
 from fastgan_ray.metrics.names import MOMENTS, best_name, error_name, fakes_error_name
 from fastgan_ray.metrics.protocol import protocol_differences
 from fastgan_ray.search.ablation import AblationSpec, arm_config, data_name
+from fastgan_ray.search.confirmation import ended_values
 from fastgan_ray.search.data_sets import compare_on_sets
+from fastgan_ray.search.sequential import ArmResult, Rules, decide
 from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd, no_verdict
 
 Trial = dict[str, Any]
@@ -46,19 +48,24 @@ TRAINING_NUMBERS = ("augment/p", "regan/sparsity", "regan/flops_share", "regan/g
 
 
 def summarise(
-    spec: AblationSpec, name: str, trials: Sequence[Trial], gflop: Mapping[str, float]
+    spec: AblationSpec,
+    name: str,
+    trials: Sequence[Trial],
+    gflop: Mapping[str, float],
+    rules: Rules | None = None,
 ) -> dict[str, Any]:
     """Return the content of ablation.json.
 
     `name` is the name of the run. `trials` are all trials of the ablation. `gflop` maps each arm to
-    the GFLOP per image of a training step.
+    the GFLOP per image of a training step. `rules` is None, except for a confirmation, which
+    compares its arms by these rules; its differences are in percent.
     """
     metric = spec.metric
     arm_trials = {arm: [trial for trial in trials if trial["arm"] == arm] for arm in spec.arms}
     several = len(spec.data) > 1
     name_of = best_name if spec.compare == "best" else str
     error = _evaluation_error(trials, name_of(fakes_error_name(metric.name)), in_percent=several)
-    arms = _arms(spec, arm_trials, gflop, error)
+    arms = _arms(spec, arm_trials, gflop, error, rules)
     # Ignore "shared_data": it depends on the discriminator of an arm, not only on the evaluation.
     protocols, warnings = _protocols([_without_shared_data(trial) for trial in trials])
     return {
@@ -67,11 +74,12 @@ def summarise(
         "compare": spec.compare,
         "baseline": spec.baseline,
         "confidence": CONFIDENCE,
-        "differences": "percent" if several else "metric",
+        "differences": "percent" if several or rules else "metric",
         "data": [data_name(data) for data in spec.data],
         "seeds": list(spec.seeds),
         "protocol": protocols,
         "warnings": warnings,
+        **({"looks": list(rules.looks)} if rules else {}),
         "arms": arms,
         "trials": [
             {**{key: trial[key] for key in COLUMNS}, "warning": _warning(trial)} for trial in trials
@@ -84,10 +92,12 @@ def _arms(
     arm_trials: Mapping[str, Sequence[Trial]],
     gflop: Mapping[str, float],
     error: float | None,
+    rules: Rules | None,
 ) -> list[dict[str, Any]]:
     """Return the entry of each arm in ablation.json.
 
     `error` is the standard error of a metric value from one evaluation, or None if it is unknown.
+    `rules` are the rules of a confirmation, or None.
     """
     metric, several = spec.metric, len(spec.data) > 1
     values = {arm: values_of(arm_trials[arm]) for arm in spec.arms}
@@ -100,6 +110,11 @@ def _arms(
         comparisons, on_sets = compare(ranked, spec.baseline, metric.goal, CONFIDENCE), {}
     comparisons |= {arm: no_verdict(why[arm]) for arm in spec.arms if why[arm]}
     pairs = (len(spec.seeds), " %") if several else (1, "")
+    flat = {arm: _flat(comparisons[arm], error, *pairs) for arm in comparisons}
+    if rules:
+        trials = (trial for of_arm in arm_trials.values() for trial in of_arm)
+        results = decide(ended_values(spec.arms, trials), rules).arms
+        flat = {arm: _of_result(result) for arm, result in results.items()}
     other = "best" if spec.compare == "last" else "last"
     other_values = {arm: values_of(arm_trials[arm], f"{other}_value") for arm in spec.arms}
     return [
@@ -110,13 +125,23 @@ def _arms(
             "by_data": _by_data(spec, values[arm], on_sets.get(arm, {})),
             "other_moment": _by_data(spec, other_values[arm], {}),
             "states": _states(arm_trials[arm]),
-            "comparison": _flat(comparisons[arm], error, *pairs) if arm in comparisons else None,
+            "comparison": flat.get(arm),
             "gflop_per_image": gflop[arm],
             **_costs(arm_trials[arm], arm_config(spec, arm).train.images_per_step),
             "other_metrics": _other_metrics(arm_trials[arm], metric.name),
         }
         for arm, settings in spec.arms.items()
     ]
+
+
+def _of_result(result: ArmResult) -> dict[str, Any]:
+    """Return the comparison of an arm of a confirmation; its p-value is already corrected."""
+    return {
+        "pairs": result.seeds,
+        "mean": result.change,
+        **{key: getattr(result, key) for key in ("low", "high", "p", "note")},
+        "verdict": result.verdict or "undecided",
+    }
 
 
 def values_of(trials: Iterable[Trial], key: str = "value") -> dict[tuple[str, int], float | None]:

@@ -276,7 +276,7 @@ def ablation(run: Run) -> dict[str, Any] | None:
     return {
         "verdicts": ablation_tables.main_table(account),
         "sets": ablation_tables.sets_table(account)
-        if ablation_tables.in_percent(account)
+        if ablation_tables.has_several_sets(account)
         else None,
         "explanation": ablation_tables.explanation(account),
         "settings": ablation_tables.settings_table(account),

@@ -29,6 +29,15 @@ NEW_LATENTS = (
     "A best checkpoint is chosen by its value, so this value is usually too good. Therefore, best "
     "checkpoints are measured again on new latents."
 )
+SEQUENTIAL = (
+    "The seeds are trained one after another, and an arm gets no further seeds when its verdict is "
+    "clear, or when it is dropped because a better verdict is unlikely. The change is that of the "
+    "mean, in percent of the baseline. The brackets are its {confidence:.0%} confidence interval. "
+    "An arm is better or worse if its p-value, corrected for the number of arms and looks, is "
+    "below {level:.2g}; an interval that does not contain 0 is not enough. The test is Student's, "
+    "with a prior for the luck of a seed. If only the arm failed with a seed, it is never called "
+    "better."
+)
 SEVERAL_SETS = (
     "± is the standard deviation over seeds. Changes are in percent of the baseline. "
     "The change on a data set is the mean over the seeds. Its verdict applies only to this data "
@@ -54,7 +63,7 @@ def markdown(summary: dict[str, Any], figure: str) -> str:
         f"`{metric['name']}` ({goal} is better) on {escaped(', '.join(summary['data']))}; "
         f"{counted(len(summary['seeds']), 'seed')}; baseline: {escaped(summary['baseline'])}.",
         as_markdown(main_table(summary)),
-        as_markdown(sets_table(summary)) if in_percent(summary) else "",
+        as_markdown(sets_table(summary)) if has_several_sets(summary) else "",
         explanation(summary),
         "\n".join(f"- {escaped(sentence)}" for sentence in notes(summary)),
         f"![Learning curves: {metric['name']} of each arm over images shown]({figure})",
@@ -76,15 +85,15 @@ def on_terminal(summary: dict[str, Any]) -> rich.table.Table:
 
 def main_table(summary: dict[str, Any]) -> Table:
     """Return a table with a row for each arm: values, difference, verdict and cost."""
-    data, metric, over_sets = summary["data"], summary["metric"]["name"], in_percent(summary)
+    data, metric, over_sets = summary["data"], summary["metric"]["name"], has_several_sets(summary)
     names = [metric] if len(data) == 1 else data
     other = other_moment(summary)
     headings = [
         "arm",
         *names,
         *([f"{name}, {other} checkpoint" for name in names] if other else []),
-        "change over sets" if over_sets else "difference",
-        "p (Holm)",
+        "change over sets" if over_sets else "change" if is_sequential(summary) else "difference",
+        "p (corrected)" if is_sequential(summary) else "p (Holm)",
         "verdict over sets" if over_sets else "verdict",
         "parameters",
         "GFLOP/image",
@@ -92,7 +101,7 @@ def main_table(summary: dict[str, Any]) -> Table:
         "h/10k steps",
         "peak GB",
     ]
-    seeds, unit = len(summary["seeds"]), " %" if over_sets else ""
+    seeds, unit = len(summary["seeds"]), " %" if in_percent(summary) else ""
     rows = [_main_row(arm, seeds, unit, bool(other)) for arm in summary["arms"]]
     return Table(headings, rows)
 
@@ -178,7 +187,9 @@ def notes(summary: dict[str, Any]) -> list[str]:
 
 def explanation(summary: dict[str, Any]) -> str:
     """Return sentences that explain the main table and, if it exists, the table of data sets."""
-    text_of = SEVERAL_SETS if in_percent(summary) else EXPLANATION
+    text_of = SEVERAL_SETS if has_several_sets(summary) else EXPLANATION
+    if is_sequential(summary):
+        text_of = f"± is the standard deviation over seeds. {SEQUENTIAL}"
     parts = [text_of.format(confidence=summary["confidence"], level=1 - summary["confidence"])]
     if other_moment(summary):
         parts += [COMPARED[summary["compare"]], NEW_LATENTS]
@@ -186,8 +197,18 @@ def explanation(summary: dict[str, Any]) -> str:
 
 
 def in_percent(summary: dict[str, Any]) -> bool:
-    """Return whether differences are in percent, as in an ablation with several data sets."""
+    """Return whether differences are in percent of the baseline."""
     return bool(summary.get("differences") == "percent")
+
+
+def has_several_sets(summary: dict[str, Any]) -> bool:
+    """Return whether the verdicts are over several data sets."""
+    return len(summary["data"]) > 1
+
+
+def is_sequential(summary: dict[str, Any]) -> bool:
+    """Return whether the ablation is a confirmation, which decides after each seed."""
+    return "looks" in summary
 
 
 def _main_row(arm: dict[str, Any], seeds: int, unit: str, has_other: bool) -> list[str]:
@@ -196,7 +217,7 @@ def _main_row(arm: dict[str, Any], seeds: int, unit: str, has_other: bool) -> li
     if comparison:
         verdict = [
             _difference(comparison, unit),
-            text.p_value(comparison["p_holm"]),
+            text.p_value(comparison["p_holm"] if "p_holm" in comparison else comparison["p"]),
             comparison["verdict"],
         ]
     parts = [*arm["by_data"], *(arm["other_moment"] if has_other else [])]

@@ -22,8 +22,8 @@ Summary = Mapping[str, Any]
 RANKS = {"finished": 0, "stopped": 1}
 COLUMNS = ("trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning")
 ARM_COLUMNS = (
-    *("arm", "role", "verdict", "mean", "sd", "value in the search", "low", "high"),
-    *("difference", "difference low", "difference high"),
+    *("arm", "role", "verdict", "note", "seeds", "mean", "sd", "value in the search", "low"),
+    *("high", "change in %", "change low", "change high", "p (corrected)"),
 )
 CELL = ("arm", "data", "seed")
 # Result files of an experiment that are uploaded, in addition to search.yaml or ablation.yaml.
@@ -114,10 +114,11 @@ def confirmation_table(
     for arm in confirmation["arms"]:
         roles = [role for role in ("searched", "winner") if confirmation[role] == arm["name"]]
         values = [None if value is None else float(value) for value in arm["values"]]
-        intervals = [*(arm["interval"] or (None, None)), arm["difference"]]
-        intervals += arm["difference_interval"] or (None, None)
-        numbers = [arm[key] for key in ("mean", "sd", "search_value")]
-        rows.append([arm["name"], ", ".join(roles), arm["verdict"], *numbers, *intervals, *values])
+        intervals = [*(arm["interval"] or (None, None)), arm["change"]]
+        intervals += [*(arm["change_interval"] or (None, None)), arm["p"]]
+        numbers = [arm[key] for key in ("seeds", "mean", "sd", "search_value")]
+        texts = [arm["name"], ", ".join(roles), arm["verdict"], arm["note"]]
+        rows.append([*texts, *numbers, *intervals, *values])
     seeds = [f"seed {seed}" for seed in confirmation["seeds"]]
     return [*ARM_COLUMNS, *seeds], rows
 

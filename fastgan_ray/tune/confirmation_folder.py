@@ -1,0 +1,74 @@
+"""The folder of a confirmation, inside the search's folder: how it starts, and what it has."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fastgan_ray.files import write_atomically
+from fastgan_ray.search.ablation import AblationSpec
+from fastgan_ray.search.file.read_ablation import ablation_from_text
+from fastgan_ray.search.sequential import Rules
+
+FOLDER = "confirm"  # the confirmation's folder, inside the search's folder
+# A file in FOLDER. "earlier" has the names of the trials of an earlier, smaller confirmation, and
+# "looks" the numbers of seeds after which the confirmation decides.
+START = "start.json"
+
+
+def confirmation_size(folder: Path) -> tuple[int, tuple[int, ...]]:
+    """Return how many trials a confirmation trains again, and the confirmation's seeds.
+
+    `folder` is the confirmation's folder. Returns (0, ()) if the confirmation has not started.
+    """
+    path = folder / "ablation.yaml"
+    if not path.is_file():
+        return 0, ()
+    spec = ablation_from_text(path.read_text(), str(path))
+    return len(spec.arms) - 1, spec.seeds
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """Return the content of a confirmation's ablation.json; without the file, it has no trials."""
+    path = folder / "ablation.json"
+    return dict(json.loads(path.read_text())) if path.is_file() else {"trials": []}
+
+
+def _start_of(folder: Path) -> dict[str, Any]:
+    """Return the content of the file START; {} if the confirmation has not started."""
+    path = folder / START
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def earlier_trials(folder: Path) -> list[str]:
+    """Return the names of the trials that had ended before the confirmation became larger."""
+    return list(_start_of(folder)["earlier"])
+
+
+def trains_all_seeds(folder: Path) -> bool:
+    """Return whether an existing confirmation trains all seeds, because a user named them."""
+    return len(_start_of(folder).get("looks", [])) == 1
+
+
+def is_started(folder: Path, ablation: AblationSpec, rules: Rules) -> bool:
+    """Return whether the confirmation has started with these settings."""
+    file = folder / "ablation.yaml"
+    is_same = file.is_file() and file.read_text() == ablation.text
+    return is_same and _start_of(folder).get("looks") == list(rules.looks)
+
+
+def start(folder: Path, ablation: AblationSpec, rules: Rules, ended: list[str]) -> None:
+    """Prepare a confirmation's folder for a start with new settings.
+
+    The confirmation may be new, or it may have more trials or seeds than before. `ended` has the
+    names of the trials that do not run again. Ray's old state is removed.
+    """
+    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    overrides = {"set": {}, "seeds": list(ablation.seeds)}
+    facts = {"earlier": ended, "looks": list(rules.looks)}
+    write_atomically(folder / START, json.dumps(facts))
+    write_atomically(folder / "overrides.json", json.dumps(overrides))
+    write_atomically(folder / "ablation.yaml", ablation.text)

@@ -1,0 +1,135 @@
+"""Run a confirmation's trainings round by round: the searcher and the records of its trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from fastgan_ray.metrics.names import best_name, value_of
+from fastgan_ray.search.ablation import AblationSpec, Cell
+from fastgan_ray.search.confirmation import ended_values
+from fastgan_ray.search.sequential import Rules, decide
+from fastgan_ray.tune.ablation import AblationRecords, suggestion_of
+from fastgan_ray.tune.driver.records import Record
+from fastgan_ray.tune.ray.compat import FINISHED
+from fastgan_ray.tune.trial.folder import trial_name
+
+
+class RoundSearcher(Searcher):
+    """A searcher of Ray Tune that suggests the trainings that a confirmation still needs.
+
+    `order` has all trainings that the confirmation may need, in the order of their trials' numbers.
+    The trainings that are needed next depend only on the values of the trainings that have ended
+    (`sequential.decide`). So a round starts when all trainings of the round before have ended.
+    `ended` has the trials that do not run again, as in ablation.json. At most `max_concurrent`
+    trials run at the same time.
+    """
+
+    def __init__(
+        self,
+        spec: AblationSpec,
+        order: Sequence[Cell],
+        rules: Rules,
+        ended: Mapping[str, Record],
+        max_concurrent: int,
+    ) -> None:
+        super().__init__(metric=spec.metric.name, mode="min")
+        self._spec = spec
+        self._order = order
+        self._rules = rules
+        self._max_concurrent = max_concurrent
+        self._number = {(cell.arm, cell.seed): number for number, cell in enumerate(order)}
+        self._values = ended_values(spec.arms, ended.values())
+        self._live: set[int] = set()
+        self._started: set[int] = set()
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the suggestion for the next training.
+
+        Returns None if Ray must wait until a running trial has ended, and FINISHED if no further
+        training is needed.
+        """
+        needed = (self._number[cell] for cell in decide(self._values, self._rules).needed)
+        waiting = [number for number in needed if number not in self._started]
+        if not waiting and not self._live:
+            return FINISHED
+        if not waiting or len(self._live) >= self._max_concurrent:
+            return None
+        self._live.add(waiting[0])
+        self._started.add(waiting[0])
+        return suggestion_of(self._spec, waiting[0], self._order[waiting[0]])
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Store the value of a training that has ended."""
+        number = int(trial_id)
+        self._live.discard(number)
+        row = result or {}
+        outcome = "failed" if error else row.get("outcome", "unfinished")
+        if outcome in ("unfinished", "running", "stopped"):
+            return
+        cell, value = self._order[number], None
+        if outcome == "finished":
+            value = value_of(row, self._spec.metric.name)
+            if self._spec.compare == "best":
+                value = row.get(best_name(self._spec.metric.name), value)
+        self._values[cell.arm][cell.seed] = value
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the searcher's state to the file `checkpoint_path`."""
+        values = {arm: list(of_arm.items()) for arm, of_arm in self._values.items()}
+        state = {"live": sorted(self._live), "started": sorted(self._started), "values": values}
+        Path(checkpoint_path).write_text(json.dumps(state))
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read the searcher's state from the file `checkpoint_path`, which `save` wrote."""
+        state = json.loads(Path(checkpoint_path).read_text())
+        self._live, self._started = set(state["live"]), set(state["started"])
+        for arm, pairs in state["values"].items():
+            self._values[arm] |= {int(seed): value for seed, value in pairs}
+
+
+class RoundRecords(AblationRecords):
+    """Writes the records of a confirmation's trials to ablation.json and ablation.md.
+
+    Trainings that have not started and that are not needed are left out.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: AblationSpec,
+        order: Sequence[Cell],
+        ended: Mapping[str, Record],
+        rules: Rules,
+    ) -> None:
+        super().__init__(folder, spec, order, ended, rules)
+        self._arms = list(spec.arms)
+        self._decide = partial(decide, rules=rules)
+
+    def listed(self, trials: list[Record], started: Container[str]) -> list[Record]:
+        """Return the trials that have started or that the confirmation needs."""
+        needed = self._decide(ended_values(self._arms, trials)).needed
+        return [
+            trial
+            for trial in trials
+            if trial["trial_id"] in started or (trial["arm"], trial["seed"]) in needed
+        ]
+
+
+def order_of(trials: Sequence[Mapping[str, Any]], all_cells: Sequence[Cell]) -> list[Cell]:
+    """Return all cells of a confirmation, in the order of their trials' numbers.
+
+    `trials` are the trials of an earlier, smaller confirmation; they keep their numbers. The other
+    cells get the free numbers, in the order of `all_cells`.
+    """
+    by_key = {(cell.arm, cell.seed): cell for cell in all_cells}
+    by_name = {trial["trial_id"]: by_key.pop((trial["arm"], trial["seed"])) for trial in trials}
+    free = iter(by_key.values())
+    return [by_name.get(trial_name(number)) or next(free) for number in range(len(all_cells))]
