@@ -29,7 +29,7 @@ from fastgan_ray.search.verdict import outcome
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.ray.session import connected
-from fastgan_ray.tune.rounds import RoundSearcher, order_of
+from fastgan_ray.tune.rounds.trainings import RoundSearcher, order_of
 from fastgan_ray.tune.search import confirm_run, run_search
 
 METRIC = objectives.METRIC

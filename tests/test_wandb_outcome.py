@@ -216,9 +216,12 @@ def arm(name, trial_id, mean, verdict=""):
         "mean": mean,
         "sd": 1.0,
         "interval": [mean - 1, mean + 1],
-        "difference": None if not verdict else -3.0,
-        "difference_interval": None,
+        "change": None if not verdict else -30.0,
+        "change_interval": None,
+        "p": None if not verdict else 0.01,
         "verdict": verdict,
+        "note": "",
+        "seeds": 1,
     }
 
 
@@ -239,7 +242,7 @@ def test_the_outcome_has_the_confirmation_on_which_the_verdict_rests(folder):
     assert (row["leaderboard/nrows"], row["confirmation/nrows"]) == (4, 2)
     columns, rows = confirmation_table(CONFIRMATION)
     assert columns[:3] == ["arm", "role", "verdict"] and columns[-2:] == ["seed 1", "seed 2"]
-    assert rows[1][:4] == ["trial 00002", "searched, winner", "better", 21.0]
+    assert rows[1][:6] == ["trial 00002", "searched, winner", "better", "", 1, 21.0]
     assert rows[1][-2:] == [21.0, None] and {len(row) for row in rows} == {len(columns)}
     assert run.summary["verdict"] == run.summary["confirmation"] == CONFIRMATION["sentence"]
     assert confirmation_table(None) is None

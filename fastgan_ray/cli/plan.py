@@ -176,7 +176,7 @@ def _search_cost_text(facts: Mapping[str, Any]) -> str:
         f"most {facts['kimg_at_most']:g})"
     )
     if confirmation:
-        images += f" and {confirmation:g} thousand in the confirmation"
+        images += f" and at most {confirmation:g} thousand in the confirmation"
     return f"{images}, {facts['gflop_per_image']:.1f} GFLOP each: {_time_text(facts)}"
 
 
@@ -184,8 +184,8 @@ def _confirmation_text(plan: Mapping[str, Any]) -> str:
     if not plan["top"]:
         return f"none: {plan['why']}"
     trials, seeds = best_trials(plan["top"]), counted(plan["seeds"], "seed")
-    cost = f"which takes another {plan['kimg']:g} thousand images ({plan['why']})"
-    return f"trains {trials} and the {DEFAULT} again with {seeds}, {cost}"
+    cost = f"which takes at most {plan['kimg']:g} thousand images more ({plan['why']})"
+    return f"trains {trials} and the {DEFAULT} again with at most {seeds}, one by one, {cost}"
 
 
 def _budget_text(facts: Mapping[str, Any]) -> str:

@@ -146,6 +146,8 @@ def _verdict(
         "indistinguishable": "is indistinguishable from",
     }.get(searched["verdict"])
     note = f" ({searched['note']})" if searched["note"] else ""
+    if searched["shared_data"] != confirmation["arms"][0]["shared_data"]:
+        return f"Not confirmed: {name} cannot be compared with the {DEFAULT}: {searched['note']}."
     if relation is None:
         return f"Not confirmed: there is no verdict on {name}{note}."
     means = f"{metric} {_mean(searched)} against {_mean(confirmation['arms'][0])}"

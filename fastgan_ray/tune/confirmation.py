@@ -33,7 +33,12 @@ from fastgan_ray.search.file.spec import DEFAULT, SearchSpec
 from fastgan_ray.search.sequential import Rules, decide, looks_one_by_one
 from fastgan_ray.search.verdict import outcome
 from fastgan_ray.tune.ablation import ablation_of
-from fastgan_ray.tune.confirmation_folder import (
+from fastgan_ray.tune.driver.results import keep_best
+from fastgan_ray.tune.driver.run_experiment import run_and_follow_up
+from fastgan_ray.tune.driver.terminal import say
+from fastgan_ray.tune.experiment import ExperimentContext, Summary
+from fastgan_ray.tune.preflight import absolute_paths
+from fastgan_ray.tune.rounds.folder import (
     FOLDER,
     confirmation_size,
     earlier_trials,
@@ -42,12 +47,7 @@ from fastgan_ray.tune.confirmation_folder import (
     summary_of,
     trains_all_seeds,
 )
-from fastgan_ray.tune.driver.results import keep_best
-from fastgan_ray.tune.driver.run_experiment import run_and_follow_up
-from fastgan_ray.tune.driver.terminal import say
-from fastgan_ray.tune.experiment import ExperimentContext, Summary
-from fastgan_ray.tune.preflight import absolute_paths
-from fastgan_ray.tune.rounds import RoundRecords, RoundSearcher, order_of
+from fastgan_ray.tune.rounds.trainings import RoundRecords, RoundSearcher, order_of
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
 
 SEARCH_BEST = "search-best"  # in FOLDER: a copy of the search's best/ from before confirmation

@@ -33,7 +33,6 @@ from fastgan_ray.search.resume import search_changes
 from fastgan_ray.search.space import size
 from fastgan_ray.search.warm_start import Prior, load_priors
 from fastgan_ray.tune.confirmation import confirm_search, without_confirmation
-from fastgan_ray.tune.confirmation_folder import FOLDER, confirmation_size
 from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.closing import report_outcome
 from fastgan_ray.tune.driver.records import TrialRecords
@@ -50,6 +49,7 @@ from fastgan_ray.tune.experiment import (
     experiment_context,
 )
 from fastgan_ray.tune.preflight import absolute_paths, check_inputs, check_this_machine
+from fastgan_ray.tune.rounds.folder import FOLDER, confirmation_size
 from fastgan_ray.tune.storage.remote import without_password
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 from fastgan_ray.tune.trial.objective import Objective, train_objective
@@ -146,9 +146,9 @@ def confirm_run(
 
     `folder` is the search's folder. `top` is the number of best trials that are trained again; None
     means the default number. `seeds` are seeds that the search has not used; they are all trained.
-    If `seeds` is empty, at most the default number of seeds is used, one after another. The default numbers are those of the existing confirmation.
-    If there is no confirmation, they are the numbers in the search's file. If the file has no
-    numbers, they are 2 trials and 3 seeds.
+    If `seeds` is empty, at most the default number of seeds is used, one after another. The default
+    numbers are those of the existing confirmation. If there is no confirmation, they are the
+    numbers in the search's file. If the file has no numbers, they are 2 trials and 3 seeds.
 
     Raises UserError if the folder has no search that has ended, if the search has used one of the
     seeds, if there are too few or too many seeds, or if the search's pictures or weights have
