@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import provenance
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
@@ -133,7 +134,7 @@ def _seed_correlation(group: Sequence[dict[int, float]]) -> float:
     effects = centred.mean(0)
     residual = float(((centred - effects) ** 2).sum() / ((arms - 1) * (count - 1)))
     seed_variance = max(0.0, (arms * float((effects**2).sum()) / (count - 1) - residual) / arms)
-    return seed_variance / (seed_variance + residual)
+    return float(seed_variance / (seed_variance + residual))
 
 
 # --- simulated confirmations ---
@@ -245,7 +246,7 @@ def _row(cells: Sequence[str]) -> str:
 
 TEXT = """# Confirmations that give seeds one after another
 
-`python benchmarks/confirmation.py`; the rules: [docs/search.md](../../docs/search.md).
+`python benchmarks/confirmation.py`: {machine}. The rules: [docs/search.md](../../docs/search.md).
 
 ## The luck of seeds
 
@@ -256,11 +257,13 @@ Standard deviations of the logarithm of the value at the end, over seeds. The pr
 
 ## Error, power and cost
 
-{searches:,} simulated searches in each cell: {trials} trials, of which one is truly better by so much (0: none
-is), and the best {top} by value are confirmed with up to {seeds} new seeds. A cell has the percentage of
-confirmations with a "better" verdict (for 0 %: for any trial; otherwise for the better trial, also if
-the search did not find it) by the paired t-test with Holm's correction, which always takes {most}
-trainings, → by the sequential test; and the mean number of trainings that the sequential one takes.
+{searches:,} simulated searches in each cell: {trials} trials, of which one is truly better by so
+much (0: none is), and the best {top} by value are confirmed with up to {seeds} new seeds. A cell
+has the percentage of confirmations with a "better" verdict (for 0 %: for any trial; otherwise for
+the better trial, also if the search did not find it) by the paired t-test with Holm's correction, which
+always takes {most} trainings, → by the sequential test; and the mean number of trainings that the
+sequential test takes. "unequal": each configuration has another standard deviation (inverse
+chi-square, 5 degrees of freedom).
 
 {table}
 """
@@ -273,6 +276,7 @@ def main() -> None:
         print(luck_table())
         return
     text = TEXT.format(
+        machine=provenance(["numpy", "scipy"]),
         priors=" and ".join(
             f"{prior.sd:g} with a strength of {prior.strength:g} ({family})"
             for family, prior in PRIORS.items()

@@ -30,8 +30,10 @@ def confirm(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="New seeds for the trainings. 1-5 means seeds 1 to 5. 3 means only seed 3.",
-            show_default="as in the existing confirmation or the search file, else 3 new seeds",
+            help="New seeds for the trainings, which are all trained. 1-5 means seeds 1 to 5. 3 "
+            "means only seed 3.",
+            show_default="as many as in the existing confirmation or the search file, else 3, one "
+            "after another until the verdict is clear",
         ),
     ] = None,
     max_concurrent: opt.MaxConcurrent = None,

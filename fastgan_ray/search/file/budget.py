@@ -19,19 +19,22 @@ Limit = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Confirm(FileSection):
-    """The key `confirm`: train the best trials and the default again, with new seeds."""
+    """The key `confirm`: train the best trials and the default again, with at most so many seeds.
+
+    The seeds are trained one after another, and an arm that is decided gets no further seeds.
+    """
 
     top: int = Field(2, ge=1, le=20, description="number of best trials that are trained again")
     seeds: int = Field(
         3,
         ge=LEAST_SEEDS,
         le=MAX_SEEDS,
-        description="number of new seeds; each of the best trials and the default is trained "
-        "once with each seed",
+        description="largest number of new seeds; they are trained one after another, until it is "
+        "clear which of the best trials are better than the default",
     )
 
     def kimg(self, longest: float) -> float:
-        """Return the kimg of the whole confirmation; `longest` is the kimg of each training."""
+        """Return the largest kimg of the confirmation; `longest` is the kimg of each training."""
         return (self.top + 1) * self.seeds * longest
 
 

@@ -132,8 +132,8 @@ def longest_kimg(spec: SearchSpec) -> float:
 
 
 def confirmation_kimg(spec: SearchSpec, top: int, seeds: int) -> float:
-    """Return the total kimg of a confirmation.
+    """Return the kimg that a confirmation takes at most.
 
-    The confirmation trains the `top` best trials and the default, each with `seeds` seeds.
+    The confirmation trains the `top` best trials and the default, each with at most `seeds` seeds.
     """
     return Confirm(top=top, seeds=seeds).kimg(longest_kimg(spec))
