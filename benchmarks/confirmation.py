@@ -260,10 +260,10 @@ Standard deviations of the logarithm of the value at the end, over seeds. The pr
 {searches:,} simulated searches in each cell: {trials} trials, of which one is truly better by so
 much (0: none is), and the best {top} by value are confirmed with up to {seeds} new seeds. A cell
 has the percentage of confirmations with a "better" verdict (for 0 %: for any trial; otherwise for
-the better trial, also if the search did not find it) by the paired t-test with Holm's correction, which
-always takes {most} trainings, → by the sequential test; and the mean number of trainings that the
-sequential test takes. "unequal": each configuration has another standard deviation (inverse
-chi-square, 5 degrees of freedom).
+the better trial, also if the search did not find it) by the paired t-test with Holm's correction,
+which always takes {most} trainings, → by the sequential test; and the mean number of trainings
+that the sequential test takes. "unequal": each configuration has another standard deviation
+(inverse chi-square, 5 degrees of freedom).
 
 {table}
 """
