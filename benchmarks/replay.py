@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.metrics.names import fakes_error_name
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+from fastgan_ray.search.repeats import is_repeat
 from fastgan_ray.search.stopping import StoppingRules
 from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.driver.scheduler import observation_of
@@ -115,7 +116,9 @@ def _report(
     if step.value is not None and not is_last:
         searcher.on_trial_result(name, row)
     observation = observation_of(row, trial.number, spec.metric)
-    reason = rules.decide(observation) if observation is not None else ""
+    reason = ""
+    if observation is not None and not is_repeat(spec, trial.point):
+        reason = rules.decide(observation)
     if is_last or step.value is None:
         trial.state = row["outcome"]
     elif reason:
@@ -151,6 +154,6 @@ def _restarted(
     for trial in trials:
         for _, step in trial.steps:
             observation = observation_of(_row(spec, step, False), trial.number, spec.metric)
-            if observation is not None:
+            if observation is not None and not is_repeat(spec, trial.point):
                 rules.decide(observation)
     return restored, rules

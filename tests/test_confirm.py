@@ -21,6 +21,7 @@ from fastgan_ray.search.confirmation import (
     fit_to_budget,
     new_seeds,
     plan_confirmation,
+    ranked,
     top_candidates,
 )
 from fastgan_ray.search.file.read import spec_from_text
@@ -131,6 +132,27 @@ def summary_of(*trials):
     best = min(valued, key=lambda trial: trial["value"], default=None)
     default = next((trial for trial in trials if trial["point"]["model.ngf"] == 64), None)
     return {"name": "t", "trials": list(trials), "best": best, "default": default}
+
+
+def test_a_configuration_with_several_seeds_counts_with_its_mean():
+    spec = make_spec(12, "seeds: 2")
+    trials = [
+        make_trial(0, 9.0, 64),
+        make_trial(1, 1.0, 32),  # a lucky seed
+        make_trial(2, 7.0, 32),
+        make_trial(3, 3.0, 16),
+        make_trial(4, 3.5, 16),
+    ]
+    for trial, seed in zip(trials, (2, 2, 3, 2, 3), strict=True):
+        trial["point"]["train.seed"] = seed
+    summary = summary_of(*trials)
+    names = [trial["trial_id"] for trial in ranked(spec, summary)]
+    assert names == ["00003", "00004", "00001", "00002", "00000"]
+    assert [trial["trial_id"] for trial in top_candidates(spec, summary, 9)] == ["00003", "00001"]
+    assert new_seeds(spec, summary, 3) == [1, 4, 5]
+    confirmation = confirmation_spec(spec, summary, 1, [1, 4], None)
+    assert confirmation is not None
+    assert all("train.seed" not in settings for settings in confirmation.arms.values())
 
 
 def test_contenders_are_the_best_and_no_doubles():

@@ -56,6 +56,23 @@ def test_a_method_is_not_repeated_as_its_sampler(tmp_path, capsys):
         assert f"method: {text}, at most 1 trial, seed 0" in capsys.readouterr().out
 
 
+def test_the_plan_says_how_many_configurations_the_trials_are(tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    search = FILES["search"].replace("[8, 16]", "[8, 16, 32, 64]")
+    for cap, text in (
+        (12, "8 trials: 4 configurations, each with 2 seeds (from seed 0)"),  # all four values
+        (6, "6 trials: 3 configurations, each with 2 seeds (from seed 0)"),
+        (3, "3 trials: 1 configuration, each with 2 seeds and 1 configuration with 1 seed"),
+        (1, "1 trial: 1 configuration with 1 seed (from seed 0)"),
+    ):
+        file.write_text(f"{search}seeds: 2\nrun_cap: {cap}\n")
+        assert call("check", file) == 0
+        assert f"seeds: {text}" in capsys.readouterr().out
+    file.write_text(search)
+    call("check", file)
+    assert "seeds: " not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("key", "hint"),
     [

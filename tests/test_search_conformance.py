@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,40 @@ def test_every_sampler_with_every_rule(tmp_path, method, sampler, rule):
     assert [trial.state for trial in study.trials if "trial_id" in trial.user_attrs] == [
         study_state[trial.state] for trial in trials
     ]
+
+
+@pytest.mark.parametrize("rule", ["none", "all"])
+@pytest.mark.parametrize(("method", "sampler"), CHOICES)
+def test_every_sampler_with_several_seeds(tmp_path, method, sampler, rule):
+    spec = replace(spec_of(method, sampler, rule), seeds=2)
+
+    def with_luck(point, config):
+        luck = 0.3 * config.train.seed
+        return [
+            step if step.value is None else step._replace(value=step.value + luck)
+            for step in curve(point, config)
+        ]
+
+    trials = replay(spec, with_luck, _new_folder(tmp_path / "whole"), workers=3)
+    assert len(trials) == CAP
+    by_configuration: dict[str, list[tuple[int, str]]] = {}
+    for trial in trials:
+        seed = trial.point["train.seed"]
+        key = str({**trial.point, "train.seed": None})
+        by_configuration.setdefault(key, []).append((seed, trial.state))
+    for seeds_and_states in by_configuration.values():
+        first, *repeats = seeds_and_states
+        assert first[0] == 0
+        assert repeats == ([(1, "finished")] if first[1] == "finished" else [])
+    broken = replay(
+        spec,
+        with_luck,
+        _new_folder(tmp_path / "broken"),
+        workers=3,
+        interrupt=lambda n: n in (7, 20, 41),
+    )
+    points = [(trial.point, trial.state) for trial in trials]
+    assert [(trial.point, trial.state) for trial in broken] == points
 
 
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS["bayes"] if name not in SINGLE])

@@ -44,6 +44,15 @@ def test_early_stopping_lowers_the_expected_length():
     assert kimg_expected(without) == 10 * 400
 
 
+def test_repeats_take_the_whole_length():
+    text = TEXT.replace("run_cap: 10", "run_cap: 29\nseeds: 3")
+    without = spec_from_text(text.replace("early_terminate", "# "), "x.yaml")
+    assert kimg_expected(without) == 29 * 400
+    # One of 27 configurations finishes and gets two more seeds: 29 trials.
+    expected = 27 * (40 + 80 / 3 + 240 / 9 + 40 / 27) + 2 * 400
+    assert kimg_expected(spec_from_text(text, "x.yaml")) == pytest.approx(expected)
+
+
 def cost(train=None, **model):
     settings = {
         "model": {"resolution": 64, "ngf": 8, "ndf": 8, **model},

@@ -20,7 +20,9 @@ from fastgan_ray.search.file.spec import (
     run_config,
     start_point,
     substitutes,
+    trial_count,
 )
+from fastgan_ray.search.repeats import is_repeat
 from fastgan_ray.search.space import grid, sample, size
 
 FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
@@ -423,6 +425,44 @@ def test_a_grid_is_as_long_as_its_points():
     assert spec.run_cap == 6 == len(grid(spec.space))
     capped = spec_from_text(with_parameters(*lines, head=head + "run_cap: 4\n"), "x.yaml")
     assert capped.run_cap == 4
+    repeated = spec_from_text(with_parameters(*lines, head=head + "seeds: 3\n"), "x.yaml")
+    assert (repeated.run_cap, trial_count(repeated)) == (18, 18)
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "message"),
+    [
+        ("seeds: 0\n", "model.nz: {value: 64}", "seeds: must be at least 1 (got 0)"),
+        ("seeds: 21\n", "model.nz: {value: 64}", "seeds: must be at most 20 (got 21)"),
+        ("seeds: [0, 1]\n", "model.nz: {value: 64}", "seeds: must be a whole number"),
+        (
+            "seeds: 2\n",
+            "train.seed: {values: [0, 1]}",
+            "seeds: cannot be used if train.seed is in parameters",
+        ),
+        (
+            "seeds: 2\npopulation: {every: 40}\n",
+            "train.lr_g: {min: 1e-4, max: 1e-3}",
+            "seeds: cannot be used with population",
+        ),
+        (
+            "seeds: 3\nbase: {train: {seed: 2147483646}}\n",
+            "model.nz: {value: 64}",
+            "seeds: needs 3 seeds below 2**31, beginning with train.seed (got seeds 3, ",
+        ),
+    ],
+)
+def test_what_the_key_seeds_refuses(head, line, message):
+    head = f"method: random\nmetric: {{name: fid}}\n{head}"
+    (error,) = errors_of(with_parameters(line, head=head))
+    assert message in error
+
+
+def test_one_seed_needs_nothing():
+    head = "method: random\nmetric: {name: fid}\nseeds: 1\n"
+    spec = spec_from_text(with_parameters("train.seed: {values: [0, 1]}", head=head), "x.yaml")
+    assert spec.seeds == 1
+    assert not any(is_repeat(spec, {"train.seed": seed}) for seed in (0, 1))
 
 
 @pytest.mark.parametrize(

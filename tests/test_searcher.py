@@ -288,3 +288,154 @@ def test_tpe_comes_closer_than_random(tmp_path, seed):
         return sum(distances[10:])
 
     assert distance("bayes") < 0.8 * distance("random")
+
+
+SEEDS = """
+  model.ngf: {values: [8, 16, 64]}
+  train.lr_g: {distribution: q_log_uniform_values, min: 0.0001, max: 0.001, q: 0.0001}
+  train.loss: {values: [hinge, logistic]}
+  train.r1_gamma: {distribution: uniform, min: 0.1, max: 10, when: {train.loss: logistic}}
+"""
+
+
+def with_seeds(spec: SearchSpec, seeds: int, **more: Any) -> SearchSpec:
+    return replace(spec, seeds=seeds, base={**spec.base, "train.seed": 7}, **more)
+
+
+def without_seed(point: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in point.items() if name != "train.seed"}
+
+
+def test_a_finished_configuration_is_repeated_before_a_new_point(tmp_path):
+    searcher = make_searcher(tmp_path, with_seeds(make_spec(space=SEEDS), 3))
+    first, other = ask(searcher), ask(searcher)
+    assert first["train.seed"] == other["train.seed"] == 7
+    assert without_seed(first) != without_seed(other)
+    finish(searcher, 1, 2.0)
+    suggestion = searcher.suggest("x")
+    assert suggestion["point"] == {**other, "train.seed": 8}
+    assert suggestion["run"]["train"]["seed"] == 8
+    third = ask(searcher)  # the second seed still runs, so a new point follows
+    assert without_seed(third) not in (without_seed(first), without_seed(other))
+    finish(searcher, 2, 3.0)
+    finish(searcher, 0, 1.0)
+    assert ask(searcher) == {**first, "train.seed": 8}  # the earliest configuration comes first
+    assert ask(searcher) == {**other, "train.seed": 9}
+    finish(searcher, 5, 1.0)
+    new = ask(searcher)  # all three seeds of `other` have run
+    assert without_seed(new) not in map(without_seed, (first, other, third))
+    study = searcher.study.trials
+    attributes = [(t.user_attrs["seed"], t.user_attrs.get("repeat_of")) for t in study]
+    assert attributes == [
+        *((7, None), (7, None), (8, "00001"), (7, None)),
+        *((8, "00000"), (9, "00001"), (7, None)),
+    ]
+    assert study[2].params == study[1].params
+
+
+@pytest.mark.parametrize("outcome", ["running", "diverged", "out_of_memory", "failed"])
+def test_a_configuration_that_did_not_finish_gets_no_further_seed(tmp_path, outcome):
+    searcher = make_searcher(tmp_path, with_seeds(make_spec(space=SEEDS), 2))
+    first = ask(searcher)
+    row = {"kimg": 2.0, "outcome": outcome} | ({METRIC: 50.0} if outcome == "running" else {})
+    searcher.on_trial_complete("00000", row)  # "running": a rule has stopped the trial
+    points = [ask(searcher) for _ in range(3)]
+    assert without_seed(first) not in map(without_seed, points)
+
+
+def test_the_last_trials_are_kept_for_the_seeds_of_running_trials(tmp_path):
+    searcher = make_searcher(tmp_path, with_seeds(make_spec(space=SEEDS, cap=6), 2))
+    points = [ask(searcher) for _ in range(3)]
+    assert searcher.suggest("x") is None  # three trials are left, for three further seeds
+    searcher.on_trial_complete("00001", {"kimg": 1.0, "outcome": "diverged"})
+    new = ask(searcher)  # the third trial that is left is free again
+    assert without_seed(new) not in map(without_seed, points)
+    assert searcher.suggest("x") is None
+    finish(searcher, 0, 1.0)
+    assert ask(searcher) == {**points[0], "train.seed": 8}
+    finish(searcher, 2, 1.0)
+    assert ask(searcher) == {**points[2], "train.seed": 8}
+    assert ask(searcher) is None
+
+
+@pytest.mark.parametrize("method", ["grid", "random", "bayes"])
+def test_every_point_of_a_finite_space_with_every_seed(tmp_path, method):
+    spec = with_seeds(make_spec(method, FINITE), 2, run_cap=100)
+    searcher = make_searcher(tmp_path, spec)
+    points, running = [], []
+    while (suggestion := searcher.suggest("x")) != "FINISHED":
+        if suggestion is not None:
+            points.append(suggestion["point"])
+            running.append(suggestion["number"])
+        if suggestion is None or len(running) == 3:  # all points are tried: the trials must end
+            number = running.pop(0)
+            finish(searcher, number, points[number]["model.ngf"])
+    assert sorted(map(str, points)) == sorted(
+        str({**point, "train.seed": seed}) for point in grid(spec.space) for seed in (7, 8)
+    )
+
+
+def test_a_search_without_further_valid_points_waits_for_further_seeds(tmp_path):
+    def configure(spec, point):
+        if point["train.batch_size"] != 8:
+            raise UserError("batch_size must be 8")
+        return run_config(spec, point)
+
+    spec = with_seeds(make_spec(space="\n  train.batch_size: {min: 2, max: 256}"), 2)
+    searcher = make_searcher(tmp_path, spec, configure=configure)
+    first = ask(searcher)
+    assert [searcher.suggest("x") for _ in range(2)] == [None, None]
+    rejected = len(searcher.study.trials)
+    assert searcher.suggest("x") is None
+    assert len(searcher.study.trials) == rejected  # no further point is tried while it waits
+    finish(searcher, 0, 1.0)
+    assert ask(searcher) == {**first, "train.seed": 8}
+    finish(searcher, 1, 1.0)
+    assert ask(searcher) is None
+
+
+def test_repeats_do_not_use_up_sobol_points(tmp_path):
+    def configurations(seeds: int) -> list[dict[str, Any]]:
+        (tmp_path / str(seeds)).mkdir()
+        spec = replace(make_spec("random", SEEDS), sampler="qmc")
+        searcher = make_searcher(tmp_path / str(seeds), with_seeds(spec, seeds))
+        points = []
+        for number in range(8 * seeds):
+            points.append(without_seed(ask(searcher)))
+            finish(searcher, number, 1.0)
+        return points[::seeds]
+
+    assert configurations(1) == configurations(2)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "curves"])
+def test_restore_keeps_the_configurations_that_wait_for_a_seed(tmp_path, sampler):
+    spec = with_seeds(replace(make_spec(space=SEEDS), sampler=sampler), 2)
+    searcher = make_searcher(tmp_path, spec)
+    points = [ask(searcher) for _ in range(3)]
+    finish(searcher, 2, 1.0)
+    searcher.save(str(tmp_path / "saved"))
+
+    def go_on(searcher: StudySearcher) -> list[dict[str, Any] | None]:
+        suggestions = [ask(searcher)]
+        finish(searcher, 0, 2.0)
+        suggestions.append(ask(searcher))
+        finish(searcher, 1, 2.0)
+        return [*suggestions, *(ask(searcher) for _ in range(3))]
+
+    expected = go_on(searcher)
+    assert expected[:3] == [{**points[n], "train.seed": 8} for n in (2, 0, 1)]
+    restored = make_searcher(tmp_path, spec)
+    restored.restore(str(tmp_path / "saved"))
+    assert go_on(restored) == expected
+
+
+def test_more_seeds_after_a_restart(tmp_path):
+    spec = replace(make_spec(space=SEEDS), base={**make_spec().base, "train.seed": 7})
+    searcher = make_searcher(tmp_path, spec)
+    first = ask(searcher)
+    finish(searcher, 0, 1.0)
+    searcher.save(str(tmp_path / "saved"))
+    restored = make_searcher(tmp_path, with_seeds(spec, 2))
+    restored.restore(str(tmp_path / "saved"))
+    assert ask(restored) == {**first, "train.seed": 8}

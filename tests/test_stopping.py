@@ -152,20 +152,30 @@ def test_tolerance_spares_those_that_only_noise_would_stop():
     assert stopped[0] > stopped[1] > stopped[2] > 0.5 * stopped[0]
 
 
-def trial(number, last_result=None):
+def trial(number, last_result=None, seed=0):
     name = f"{number:05d}"
-    return SimpleNamespace(trial_id=name, config={"number": number}, last_result=last_result or {})
+    config = {"number": number, "point": {"train.seed": seed}}
+    return SimpleNamespace(trial_id=name, config=config, last_result=last_result or {})
 
 
-def make_scheduler(folder, goal="minimize", **rule):
-    rules = [Hyperband(min_iter=RUNG, **rule)]
-    return EarlyStoppingScheduler(StoppingRules(rules, 6.0), Metric(name=METRIC, goal=goal), folder)
+def make_scheduler(folder, goal="minimize", is_repeat=lambda point: False, **rule):
+    rules, metric = [Hyperband(min_iter=RUNG, **rule)], Metric(name=METRIC, goal=goal)
+    return EarlyStoppingScheduler(StoppingRules(rules, 6.0), metric, folder, is_repeat=is_repeat)
 
 
-def decide(scheduler, number, row):
+def decide(scheduler, number, row, seed=0):
     return scheduler.on_trial_result(
-        None, trial(number), {"kimg": RUNG, "outcome": "running", **row}
+        None, trial(number, seed=seed), {"kimg": RUNG, "outcome": "running", **row}
     )
+
+
+def test_a_repeat_with_another_seed_is_neither_stopped_nor_compared(tmp_path):
+    scheduler = make_scheduler(tmp_path, is_repeat=lambda point: point["train.seed"] > 0)
+    assert decide(scheduler, 0, {METRIC: 300.0}) == "CONTINUE"
+    assert decide(scheduler, 1, {METRIC: 400.0}, seed=1) == "CONTINUE"
+    assert decide(scheduler, 2, {METRIC: 100.0}, seed=1) == "CONTINUE"
+    assert decide(scheduler, 3, {METRIC: 290.0}) == "CONTINUE"  # compared only with 300
+    assert decide(scheduler, 4, {METRIC: 400.0}) == "STOP"
 
 
 def test_a_stop_has_its_reason_in_the_trials_folder(tmp_path):

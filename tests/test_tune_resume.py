@@ -39,7 +39,8 @@ from pathlib import Path
 import test_tune_resume, tune_objectives
 objective = getattr(tune_objectives, sys.argv[3])
 store = sys.argv[4] or None
-test_tune_resume.drive(Path(sys.argv[1]), sys.argv[2] == "resume", objective, store)
+seeds = int(sys.argv[5])
+test_tune_resume.drive(Path(sys.argv[1]), sys.argv[2] == "resume", objective, store, seeds)
 """
 PATIENCE = 240
 STARTED: list[subprocess.Popen[str]] = []
@@ -56,21 +57,23 @@ def no_driver_left():
     STARTED.clear()
 
 
-def drive(runs: Path, resume: bool, objective: Callable[..., None], store: str | None) -> None:
+def drive(
+    runs: Path, resume: bool, objective: Callable[..., None], store: str | None, seeds: int
+) -> None:
     """What the driver's process does."""
     options = TuneOptions(runs, store, resume=resume, max_concurrent=1, wandb="off")
     try:
-        run_search(spec_from_text(TEXT, "t.yaml"), options, objective)
+        run_search(spec_from_text(f"{TEXT}seeds: {seeds}\n", "t.yaml"), options, objective)
     except InterruptedRunError as error:
         sys.exit(error.status)
 
 
 def start_driver(
-    runs: Path, mode: str, objective: str = "slow_third", store: str = ""
+    runs: Path, mode: str, objective: str = "slow_third", store: str = "", seeds: int = 1
 ) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(runs), mode, objective, store],
+        [sys.executable, "-c", DRIVER, str(runs), mode, objective, store, str(seeds)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -101,17 +104,19 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.slow
-def test_killed_driver(tmp_path):
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_killed_driver(tmp_path, seeds):
     trials = tmp_path / "t" / "trials"
-    whole = start_driver(tmp_path / "whole", "new", "smooth")
-    driver = start_driver(tmp_path, "new")
+    whole = start_driver(tmp_path / "whole", "new", "smooth", seeds=seeds)
+    driver = start_driver(tmp_path, "new", seeds=seeds)
     wait_until(lambda: "waiting" in lines(trials / "00002" / "ran.txt"), driver)
     before = {name: lines(trials / name / "ran.txt") for name in ("00000", "00001")}
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     first_pid = int((trials / "00002" / "pid.txt").read_text())
 
-    output, _ = (again := start_driver(tmp_path, "resume")).communicate(timeout=PATIENCE)
+    again = start_driver(tmp_path, "resume", seeds=seeds)
+    output, _ = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, output
     summary = json.loads((tmp_path / "t" / "summary.json").read_text())
     assert [trial["trial_id"] for trial in summary["trials"]] == [f"{n:05d}" for n in range(4)]
@@ -128,10 +133,14 @@ def test_killed_driver(tmp_path):
     undisturbed = json.loads((tmp_path / "whole" / "t" / "summary.json").read_text())
     assert summary["trials"] == undisturbed["trials"]
     assert summary["best"] == undisturbed["best"]
+    if seeds == 2:
+        points = [trial["point"] for trial in summary["trials"]]
+        assert points[1] == {**points[0], "train.seed": 1}
 
     # Resuming what has ended runs nothing.
     logs = {path: path.read_text() for path in trials.glob("*/ran.txt")}
-    output, _ = (last := start_driver(tmp_path, "resume")).communicate(timeout=PATIENCE)
+    last = start_driver(tmp_path, "resume", seeds=seeds)
+    output, _ = last.communicate(timeout=PATIENCE)
     assert last.returncode == 0, output
     assert {path: path.read_text() for path in trials.glob("*/ran.txt")} == logs
     assert json.loads((tmp_path / "t" / "summary.json").read_text()) == summary

@@ -6,6 +6,7 @@ import csv
 import ipaddress
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ray._raylet import AuthenticationMode, get_authentication_mode
 
 from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.errors import UserError
+from fastgan_ray.search.confirmation import used_seeds
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.experiment import TuneOptions
@@ -108,6 +110,29 @@ def test_sequential_search_is_reproducible_and_stops_the_weak(tmp_path):
     rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
     assert [row["trial_id"] for row in rows] == list(by_state)
     assert list(folder.glob("trials/00000/events.out.tfevents*"))
+
+
+def test_each_configuration_that_finishes_is_trained_with_several_seeds(tmp_path):
+    spec = replace(make_spec(8), seeds=2)
+    summary = search(spec, tmp_path, objectives.smooth, max_concurrent=2)
+    folder, trials = tmp_path / "t", summary["trials"]
+    assert [trial["trial_id"] for trial in trials] == [f"{number:05d}" for number in range(8)]
+    seeds_and_states: dict[str, list[tuple[int, str]]] = {}
+    for trial in trials:
+        assert trial["point"]["train.seed"] == trial["seed"]
+        key = str({**trial["point"], "train.seed": None})
+        seeds_and_states.setdefault(key, []).append((trial["seed"], trial["state"]))
+        config = json.loads((folder / "trials" / trial["trial_id"] / "params.json").read_text())
+        assert config["run"]["train"]["seed"] == trial["seed"]
+    assert all(
+        parts in ([(0, "stopped")], [(0, "finished"), (1, "finished")])
+        for parts in seeds_and_states.values()
+    )
+    assert [(0, "finished"), (1, "finished")] in seeds_and_states.values()
+    assert used_seeds(spec, summary) == {0, 1}
+    rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+    assert [int(row["seed"]) for row in rows] == [trial["seed"] for trial in trials]
+    assert "train.seed" in (folder / "report.html").read_text()
 
 
 def test_whatever_goes_wrong_in_a_trial_is_a_result(tmp_path):

@@ -74,6 +74,25 @@ def test_finished_trials_come_first_with_the_part_of_their_points_in_the_space(r
     assert priors[3].point == {"model.ngf": 8, "train.loss": "hinge"}  # 3e-3 is not listed
 
 
+def test_trials_that_differ_only_in_the_seed_count_once_with_their_mean(tmp_path):
+    trials = [
+        trial(0, 100.0, **{"model.ngf": 64, "train.seed": 0}),
+        trial(1, 180.0, **{"model.ngf": 64, "train.seed": 1}),
+        trial(2, 130.0, **{"model.ngf": 16, "train.seed": 0}),
+        trial(3, 135.0, **{"model.ngf": 16, "train.seed": 1}),
+        trial(4, 150.0, **{"model.ngf": 32, "train.seed": 0}),
+    ]
+    text = json.dumps({"metric": {"name": "fid", "goal": "minimize"}, "trials": trials})
+    (tmp_path / "summary.json").write_text(text)
+    priors = load_priors(tmp_path, spec_of())
+    assert [(prior.trial_id, prior.rank) for prior in priors] == [
+        ("00002", 0),
+        ("00000", 1),
+        ("00004", 2),
+    ]
+    assert [prior.point["model.ngf"] for prior in priors] == [16, 64, 32]
+
+
 def test_the_default_is_tried_first_then_the_other_searchs_best(run, tmp_path):
     spec = spec_of()
     searcher = StudySearcher(spec, tmp_path / "study.journal", priors=load_priors(run, spec))

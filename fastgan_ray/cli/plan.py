@@ -65,6 +65,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
     lines = {
         "method": f"{facts['method']}{sampler}, at most {counted(facts['trials'], 'trial')}, seed "
         f"{facts['seed']}",
+        **({"seeds": _seeds_text(facts)} if facts["seeds"] else {}),
         "first trial": _first_trial_text(facts),
         "metric": _metric_text(facts),
         "early stopping": facts["early_stopping"],
@@ -79,6 +80,22 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
     }
     _print_lines(facts, lines, console)
     console.print(_parameter_table(facts, console.width))
+
+
+def _seeds_text(facts: Mapping[str, Any]) -> str:
+    """Describe how many configurations are trained, and with how many seeds."""
+    seeds = facts["seeds"]
+    each, configurations, left = seeds["each"], seeds["configurations"], seeds["left"]
+    parts = []
+    if configurations:
+        parts.append(f"{counted(configurations, 'configuration')}, each with {each} seeds")
+    if left:
+        parts.append(f"1 configuration with {counted(left, 'seed')}")
+    return (
+        f"{counted(each * configurations + left, 'trial')}: {' and '.join(parts)} (from seed "
+        f"{seeds['first']}). A configuration gets no further seed if one of its trials does not "
+        "finish; then the search tries more configurations"
+    )
 
 
 def _first_trial_text(facts: Mapping[str, Any]) -> str:

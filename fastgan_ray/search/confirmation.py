@@ -29,6 +29,7 @@ from fastgan_ray.search.file.spec import (
     start_point,
 )
 from fastgan_ray.search.luck import prior_of
+from fastgan_ray.search.repeats import mean_values
 from fastgan_ray.search.sequential import Rules
 from fastgan_ray.search.statistics import Goal
 
@@ -116,12 +117,20 @@ def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
 
 
 def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
-    """Return the finished trials, the best first; if there are none, the trials stopped early."""
+    """Return the finished trials, the best first; if there are none, the trials stopped early.
+
+    Trials that differ only in the seed are compared with others by their mean value.
+    """
     trials = [trial for trial in summary["trials"] if trial["value"] is not None]
     finished = [trial for trial in trials if trial["state"] == "finished"]
     stopped = [trial for trial in trials if trial["state"] == "stopped"]
     sign = sign_of(spec)
-    return sorted(finished or stopped, key=lambda trial: (sign * trial["value"], trial["trial_id"]))
+    trials = finished or stopped
+    order = [
+        (sign * mean, sign * trial["value"], trial["trial_id"])
+        for mean, trial in zip(mean_values(trials), trials, strict=True)
+    ]
+    return [trial for _, trial in sorted(zip(order, trials, strict=True), key=lambda pair: pair[0])]
 
 
 def default_trial(summary: Summary) -> Trial | None:

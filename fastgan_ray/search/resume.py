@@ -1,7 +1,7 @@
 """Decide whether a search or an ablation can be resumed after its file or options have changed.
 
 The parsed files are compared, so comments and other spellings of a value make no difference. More
-trials, more time, a longer confirmation and other resources are allowed.
+trials, more seeds, more time, a longer confirmation and other resources are allowed.
 """
 
 from __future__ import annotations

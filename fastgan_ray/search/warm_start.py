@@ -14,6 +14,7 @@ from typing import Any
 from fastgan_ray.config.run_config import flatten
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.spec import SearchSpec
+from fastgan_ray.search.repeats import configuration_key, mean_values
 from fastgan_ray.search.space import SearchSpace
 
 
@@ -35,9 +36,10 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
     """Load the trials of another search, whose folder is `run`, for the new search `spec`.
 
     The trials with the most kimg come first; trials with equal kimg are sorted by value, best
-    first. Raise UserError if `run` is not the folder of a search, or if the new search is a grid.
-    Also raise UserError if no trial has both a metric value and a parameter value that is possible
-    in the new search.
+    first. Trials that differ only in the seed count as one trial with their mean value. Raise
+    UserError if `run` is not the folder of a search, or if the new search is a grid. Also raise
+    UserError if no trial has both a metric value and a parameter value that is possible in the new
+    search.
     """
     path = run / "summary.json"
     if not path.is_file():
@@ -54,9 +56,14 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
         for trial in summary["trials"]
         if trial["value"] is not None and trial["state"] in ("finished", "stopped")
     ]
-    trials.sort(key=lambda trial: (-trial["kimg"], sign * trial["value"], trial["trial_id"]))
+    means = zip(mean_values(trials), trials, strict=True)
+    order = sorted(means, key=lambda pair: (-pair[1]["kimg"], sign * pair[0], pair[1]["trial_id"]))
+    configurations: dict[str, dict[str, Any]] = {}
+    for _, trial in order:
+        configurations.setdefault(configuration_key(trial["point"]), trial)
     points = [
-        (_part_in(spec.space, flatten(trial["point"])), trial["trial_id"]) for trial in trials
+        (_part_in(spec.space, flatten(trial["point"])), trial["trial_id"])
+        for trial in configurations.values()
     ]
     points = [(point, trial_id) for point, trial_id in points if point]
     if not points:

@@ -40,19 +40,24 @@ def kimg_expected(spec: SearchSpec) -> float:
     """Estimate the kimg that all trials take together, without the confirmation.
 
     At each rung of Hyperband, the best 1/eta of the trials are assumed to continue. The rule
-    `chance` is assumed to save a third of the kimg of all trials. The budget is ignored.
+    `chance` is assumed to save a third of the kimg of all trials, and to let as large a share of
+    the trials finish. A trial with a further seed of a configuration takes the whole length. The
+    budget is ignored.
     """
     total: float = {**base_settings(spec), **first_trial_point(spec)}["train.total_kimg"]
-    per_trial = total
+    per_trial, finished = total, 1.0
     for rule in (rule for rule in spec.early_terminate if isinstance(rule, Hyperband)):
         edges = [0.0, *rule.rungs(total), total]
         intervals = enumerate(itertools.pairwise(edges))
         per_trial = min(
             per_trial, sum((end - start) / rule.eta**rung for rung, (start, end) in intervals)
         )
+        finished = min(finished, rule.eta ** (2 - len(edges)))
     if any(isinstance(rule, Chance) for rule in spec.early_terminate):
         per_trial = min(per_trial, SHARE_BY_CHANCE * total)
-    return spec.run_cap * per_trial
+        finished = min(finished, SHARE_BY_CHANCE)
+    repeats = finished * (spec.seeds - 1)  # of each configuration, on average
+    return spec.run_cap * (per_trial + repeats * total) / (1 + repeats)
 
 
 def gflop_per_image(config: RunConfig) -> float:

@@ -37,6 +37,7 @@ from fastgan_ray.search.file.spec import (
     sample_configs,
     start_point,
     substitutes,
+    trial_count,
 )
 from fastgan_ray.search.knowledge.responses import describe_knowledge
 from fastgan_ray.search.space import Parameter, sample
@@ -72,6 +73,7 @@ def search_facts(
         "method": spec.method,
         "sampler": spec.sampler,
         "trials": spec.run_cap,
+        "seeds": _seed_facts(spec),
         "seed": spec.seed,
         "metric": {"name": metric.name, "goal": metric.goal, "target": metric.target},
         "notes": _notes(samples),
@@ -246,6 +248,20 @@ def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
 def _largest(configs: Sequence[RunConfig]) -> ModelConfig:
     """Return the model settings of the configuration with the largest resolution."""
     return max(configs, key=lambda config: config.model.resolution).model
+
+
+def _seed_facts(spec: SearchSpec) -> dict[str, Any] | None:
+    """Return the facts of a search that trains each configuration with several seeds, else None.
+
+    They are "each" (the number of seeds), "first" (the first seed), "configurations" (how many
+    configurations get all seeds if all trials finish), and "left" (the number of trials that are
+    left for one more configuration).
+    """
+    if spec.seeds == 1:
+        return None
+    configurations, left = divmod(trial_count(spec), spec.seeds)
+    first = base_config(spec).train.seed
+    return {"each": spec.seeds, "first": first, "configurations": configurations, "left": left}
 
 
 def _stopping(spec: SearchSpec) -> str:

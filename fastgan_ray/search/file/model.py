@@ -23,6 +23,7 @@ from fastgan_ray.search.file.metric import Metrics, OneMetric
 from fastgan_ray.search.file.parameters import Parameters
 from fastgan_ray.search.file.population import Population, check_population
 from fastgan_ray.search.file.section import FileSection
+from fastgan_ray.search.file.seeds import SearchSeeds
 from fastgan_ray.search.file.settings import Settings
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -54,7 +55,6 @@ REFUSED_OF_SEARCH = {
     **REFUSED_OF_WANDB,
     "baseline": "this key belongs to an ablation, not to a search",
     "arms": "this key belongs to an ablation, not to a search",
-    "seeds": "this key belongs to an ablation, not to a search; a search has one `seed`",
 }
 REFUSED_OF_ABLATION = {
     **REFUSED_OF_WANDB,
@@ -124,8 +124,8 @@ class SearchFile(_File):
         None,
         ge=1,
         lt=2**31,
-        description="number of trials; if left out, 64, or with method grid the number of all "
-        "combinations",
+        description="number of trials (trainings); if left out, 64, or with method grid the number "
+        "of all combinations, times `seeds`",
     )
     early_terminate: StoppingRules = Field(
         (),
@@ -136,6 +136,12 @@ class SearchFile(_File):
         None,
         description="population-based training: bad trials copy the weights and settings of good "
         "trials, change some settings and continue",
+    )
+    seeds: SearchSeeds = Field(
+        1,
+        description="number of trials of each configuration, each with another seed: train.seed in "
+        "base, and the following numbers. A configuration gets its next seed when its earlier "
+        "trials have finished; it gets no further seed if one of them was stopped early or failed",
     )
     confirm: Confirmation = Field(
         "auto",

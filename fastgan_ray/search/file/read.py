@@ -56,8 +56,8 @@ def _search_spec(file: SearchFile, document: Document, context: FileContext) -> 
     space = with_constants(file.parameters, context.overrides)
     run_cap = file.run_cap or DEFAULT_RUN_CAP
     if file.method == "grid":
-        points = size(space) or 0
-        run_cap = min(file.run_cap or points, points)
+        trials = file.seeds * (size(space) or 0)
+        run_cap = min(file.run_cap or trials, trials)
     before, after = context.config.eval, RunConfig.model_validate(context.settings).eval
     metric, *costs = (under_protocol(metric, before, after) for metric in file.metric)
     return SearchSpec(
@@ -67,6 +67,7 @@ def _search_spec(file: SearchFile, document: Document, context: FileContext) -> 
         metric=metric,
         costs=tuple(costs),
         run_cap=run_cap,
+        seeds=file.seeds,
         budget=file.budget,
         early_terminate=file.early_terminate,
         population=file.population,

@@ -27,6 +27,7 @@ DEFAULT = "published default"  # the name of the default in messages and tables
 class SearchSpec:
     """A search: its space, how it chooses and compares trials, and when it ends.
 
+    `run_cap` is the largest number of trials, and `seeds` that of the trials of a configuration.
     `base` (flat dotted keys) has the settings that all trials share, with the overrides applied.
     `space` has the searched parameters. Every other setting has its published default. `metric`
     compares trials and is used for early stopping; `costs` are further objectives. `spec_from_text`
@@ -39,6 +40,7 @@ class SearchSpec:
     metric: Metric
     costs: tuple[Metric, ...]
     run_cap: int
+    seeds: int
     budget: Budget
     early_terminate: tuple[Rule, ...]
     population: Population | None
@@ -60,7 +62,8 @@ def base_config(spec: SearchSpec) -> RunConfig:
 def run_config(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of a trial; `point` has the values of the searched parameters.
 
-    Raise UserError if the configuration is not valid.
+    If the search trains configurations with several seeds, `point` also has the value of
+    train.seed. Raise UserError if the configuration is not valid.
     """
     settings = {**spec.base, **point, **metric_setting(spec.metric, spec.base)}
     if violations := check_settings(settings):
@@ -100,8 +103,12 @@ def substitutes(spec: SearchSpec) -> dict[str, tuple[Any, Any]]:
 
 
 def trial_count(spec: SearchSpec) -> int:
-    """Return the largest number of trials: `run_cap`, or the number of points if this is lower."""
-    return min(spec.run_cap, size(spec.space) or spec.run_cap)
+    """Return the largest number of trials.
+
+    This is `run_cap`, or the number of points times `seeds` if this is lower.
+    """
+    points = size(spec.space)
+    return spec.run_cap if points is None else min(spec.run_cap, points * spec.seeds)
 
 
 def first_trial_point(spec: SearchSpec) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def make_record(
         "kimg": last.get("kimg", 0.0),
         "seconds": last.get("seconds", 0.0),
         "reason": last.get("reason") or error or end_reason(state, last, trial.config, stop_reason),
+        "seed": trial.config["run"]["train"]["seed"],
         "point": trial.config["point"],
         "config": trial.config["run"],
         "checkpoint": last.get("checkpoint"),

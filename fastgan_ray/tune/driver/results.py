@@ -29,7 +29,7 @@ from fastgan_ray.tune.driver.records import Record, TrialRecords
 # other sections is still the published default.
 PUBLISHED_SECTIONS = ("model", "augment", "train")
 COLUMNS = (
-    *("trial_id", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason"),
+    *("trial_id", "seed", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason"),
     *MOMENTS,
 )
 CLEAR_ERRORS = 2.0  # in standard errors; evaluation noise rarely causes a larger difference

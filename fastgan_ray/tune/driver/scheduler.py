@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.pbt import PopulationBasedTraining
+from fastgan_ray.search.repeats import is_repeat
 from fastgan_ray.search.stopping import Observation, StoppingRules
 from fastgan_ray.tune.preflight import absolute_paths
 from fastgan_ray.tune.trial.folder import REPEATED, write_stop
@@ -40,7 +42,7 @@ def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialSche
             algorithm, trials, lambda point: absolute_paths(run_config(spec, point))
         )
     rules = StoppingRules(spec.early_terminate, max_kimg)
-    return EarlyStoppingScheduler(rules, spec.metric, trials, exchange)
+    return EarlyStoppingScheduler(rules, spec.metric, trials, exchange, partial(is_repeat, spec))
 
 
 def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observation | None:
@@ -63,8 +65,12 @@ class EarlyStoppingScheduler(FIFOScheduler):
     """Applies the stopping rules and population-based training to each evaluation of a trial.
 
     `exchange` is None if the search does not use population-based training. `trials` is the folder
-    that contains all trials' folders. Ray does not store this scheduler. So after a restart, the
-    scheduler reads the evaluations of the restored trials from their folders again.
+    that contains all trials' folders. `is_repeat` takes a trial's point, and returns whether the
+    trial trains an earlier configuration again, with another seed. Such a trial is neither stopped
+    nor compared with others, because otherwise only its good seeds would reach the end, and the
+    mean over the seeds of its configuration would be too good. Ray does not store this scheduler.
+    So after a restart, the scheduler reads the evaluations of the restored trials from their
+    folders again.
     """
 
     def __init__(
@@ -73,19 +79,21 @@ class EarlyStoppingScheduler(FIFOScheduler):
         metric: Metric,
         trials: Path,
         exchange: WeightExchange | None = None,
+        is_repeat: Callable[[Mapping[str, Any]], bool] = lambda point: False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._rules = rules
         self._search_metric = metric
         self._trials = trials
         self._exchange = exchange
+        self._is_repeat = is_repeat
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Pass the earlier evaluations of a restored trial to the stopping rules.
 
-        Do nothing for a new trial.
+        Do nothing for a new trial, or for a trial that the rules do not stop.
         """
-        if not trial.last_result:
+        if not trial.last_result or self._is_repeat(trial.config["point"]):
             return
         last_kimg = trial.last_result.get("kimg", 0.0)
         for row in read_rows(self._trials / trial.trial_id):
@@ -104,6 +112,8 @@ class EarlyStoppingScheduler(FIFOScheduler):
         trial reports its earlier evaluations again. The rules record all these evaluations, but
         only the last one can stop the trial.
         """
+        if self._is_repeat(trial.config["point"]):
+            return str(TrialScheduler.CONTINUE)
         observation = observation_of(result, trial.config["number"], self._search_metric)
         reason = "" if observation is None else self._rules.decide(observation)
         if result.get(REPEATED):

@@ -18,11 +18,12 @@ from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
 from fastgan_ray.search.knowledge.responses import Knowledge, knowledge_of
 from fastgan_ray.search.space import sobol
-from fastgan_ray.tune.suggest.parameters import INFEASIBLE, decode, distribution, encode
-from fastgan_ray.tune.suggest.study import errors_of
+from fastgan_ray.tune.suggest.parameters import INFEASIBLE, distribution, encode, point_of
+from fastgan_ray.tune.suggest.points import key_of
+from fastgan_ray.tune.suggest.study import errors_of, point_count
 
-FIRST_TRIALS = 4  # Sobol points, the published default among them, before the model chooses
-FIRST_TRIALS_WITH_KNOWLEDGE = 1
+FIRST_POINTS = 4  # Sobol points, the published default among them, before the model chooses
+FIRST_POINTS_WITH_KNOWLEDGE = 1
 
 
 class CurveSampler(BaseSampler):
@@ -65,9 +66,10 @@ class CurveSampler(BaseSampler):
         """
         spec = self._spec
         trials = self._trials(study)
-        first = FIRST_TRIALS if self._knowledge is None else FIRST_TRIALS_WITH_KNOWLEDGE
-        if sum(bool(known.values) or known.is_infeasible for known in trials) < first:
-            point = sobol(spec.space, trial.number, spec.seed)
+        first = FIRST_POINTS if self._knowledge is None else FIRST_POINTS_WITH_KNOWLEDGE
+        known = {key_of(known.point) for known in trials if known.values or known.is_infeasible}
+        if len(known) < first:
+            point = sobol(spec.space, point_count(study) - 1, spec.seed)
         else:
             length, knowledge = longest_kimg(spec), self._knowledge
             posterior = fitted(spec.space, trials, length, self._hyper, knowledge)
@@ -106,11 +108,7 @@ class CurveSampler(BaseSampler):
     def _trial(self, trial: FrozenTrial) -> Trial:
         sign = -1 if self._spec.metric.goal == "maximize" else 1
         return Trial(
-            point={
-                parameter.name: decode(parameter, trial.params[parameter.name])
-                for parameter in self._spec.space
-                if parameter.name in trial.params
-            },
+            point=point_of(trial, self._spec.space),
             values={step / 1000: sign * value for step, value in trial.intermediate_values.items()},
             is_running=trial.state == TrialState.RUNNING,
             is_infeasible=trial.user_attrs.get("outcome") in INFEASIBLE,

@@ -6,10 +6,10 @@ import json
 from typing import cast
 
 from optuna.distributions import BaseDistribution
-from optuna.trial import BaseTrial, FixedTrial
+from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 
 from fastgan_ray.config.strict_yaml import Value
-from fastgan_ray.search.space import Parameter
+from fastgan_ray.search.space import Parameter, SearchSpace
 
 Scalar = None | bool | int | float | str
 
@@ -60,3 +60,12 @@ def decode(parameter: Parameter, value: Scalar) -> Value:
         return value
     choices = [encode(parameter, choice) for choice in parameter.values]
     return parameter.values[choices.index(value)]
+
+
+def point_of(trial: FrozenTrial, space: SearchSpace) -> dict[str, Value]:
+    """Return the values of the parameters of a trial in an Optuna study, by dotted names."""
+    return {
+        parameter.name: decode(parameter, trial.params[parameter.name])
+        for parameter in space
+        if parameter.name in trial.params
+    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,8 @@ class PointRules:
 
         If the returned point lacks some parameters, the sampler chooses their values. `attempt` is
         the number of rejected points since the last accepted point; a point is rejected if it is
-        not new or not valid. `count_points` returns the number of points in the study.
+        not new or not valid. `count_points` returns the number of points in the study, in which
+        the points of repeated trials count once.
         """
         spec = self._spec
         if self._grid is not None:
@@ -99,6 +100,6 @@ class PointRules:
         return count is not None and count <= ENUMERABLE and count <= 2 * len(state.tried)
 
 
-def key_of(point: Point) -> str:
+def key_of(point: Mapping[str, Any]) -> str:
     """Convert a point to a string; equal points have equal strings."""
     return json.dumps(point, sort_keys=True)

@@ -10,14 +10,14 @@ from optuna import samplers
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.suggest.curve_sampler import CurveSampler
 
-# The number of random trials before GP and CMA-ES use their model: a quarter of all trials, within
-# these limits. Both learn only from finished trials.
-STARTUP_TRIALS = (4, 6)
-TPE_STARTUP_TRIALS = 3
+# The number of random configurations before GP and CMA-ES use their model: a quarter of all
+# configurations, within these limits. Both learn only from finished trials.
+STARTUP_CONFIGURATIONS = (4, 6)
+TPE_STARTUP_CONFIGURATIONS = 3
 # The weight of TPE's prior; each trial has weight 1. With a lower weight, and if trials are few and
 # noisy, TPE stays too close to the best point so far (docs/findings.md).
 TPE_PRIOR_WEIGHT = 4.0
-# The population of a genetic sampler: a quarter of all trials, within these limits.
+# The population of a genetic sampler: a quarter of all configurations, within these limits.
 POPULATION_SIZE = (6, 50)
 
 
@@ -29,8 +29,11 @@ def make_sampler(spec: SearchSpec) -> samplers.BaseSampler:
 
 
 def _quarter(spec: SearchSpec, limits: tuple[int, int]) -> int:
-    """Return a quarter of the number of trials, but at least limits[0] and at most limits[1]."""
-    return min(max(spec.run_cap // 4, limits[0]), limits[1])
+    """Return the number of trials that train a quarter of all configurations with all seeds.
+
+    The quarter is at least limits[0] and at most limits[1] configurations.
+    """
+    return spec.seeds * min(max(spec.run_cap // spec.seeds // 4, limits[0]), limits[1])
 
 
 def _tpe(spec: SearchSpec) -> samplers.BaseSampler:
@@ -38,21 +41,23 @@ def _tpe(spec: SearchSpec) -> samplers.BaseSampler:
     # (docs/findings.md).
     return samplers.TPESampler(
         seed=spec.seed,
-        n_startup_trials=TPE_STARTUP_TRIALS,
+        n_startup_trials=spec.seeds * TPE_STARTUP_CONFIGURATIONS,
         prior_weight=TPE_PRIOR_WEIGHT,
         constant_liar=True,
     )
 
 
 def _gp(spec: SearchSpec) -> samplers.BaseSampler:
-    return samplers.GPSampler(seed=spec.seed, n_startup_trials=_quarter(spec, STARTUP_TRIALS))
+    return samplers.GPSampler(
+        seed=spec.seed, n_startup_trials=_quarter(spec, STARTUP_CONFIGURATIONS)
+    )
 
 
 def _cmaes(spec: SearchSpec) -> samplers.BaseSampler:
     # CMA-ES samples categorical parameters, and parameters with a `when`, at random.
     return samplers.CmaEsSampler(
         seed=spec.seed,
-        n_startup_trials=_quarter(spec, STARTUP_TRIALS),
+        n_startup_trials=_quarter(spec, STARTUP_CONFIGURATIONS),
         warn_independent_sampling=False,
     )
 

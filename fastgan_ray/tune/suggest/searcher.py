@@ -11,18 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import best_name, fakes_error_name, value_of
 from fastgan_ray.search.file.spec import SearchSpec, run_config
+from fastgan_ray.search.repeats import with_seed
 from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.suggest.compat import cut_journal
+from fastgan_ray.tune.suggest.parameters import point_of
 from fastgan_ray.tune.suggest.points import PointRules, PointState, key_of
 from fastgan_ray.tune.suggest.samplers import make_sampler
-from fastgan_ray.tune.suggest.study import ask, open_study, reject, report_end, report_value
+from fastgan_ray.tune.suggest.study import (
+    ask,
+    incomplete,
+    open_study,
+    point_count,
+    reject,
+    report_end,
+    report_value,
+)
 from fastgan_ray.tune.trial.folder import trial_name
 
 ATTEMPTS = 100  # the search ends if this many attempts in a row find no new and valid point
@@ -38,6 +49,7 @@ class State:
     suggested: int = 0
     running: dict[str, int] = field(default_factory=dict)  # {trial's name: its number in the study}
     target_reached: bool = False
+    exhausted: bool = False  # ATTEMPTS in a row have found no new and valid point
 
 
 class StudySearcher(Searcher):
@@ -47,6 +59,10 @@ class StudySearcher(Searcher):
     dotted name, and "run" is the whole configuration as nested dicts. At most `max_concurrent`
     trials run at the same time. `configure` converts a point to a configuration. `journal` is the
     file of the Optuna study.
+
+    If the search has several `seeds`, a point also has train.seed. A configuration whose trials
+    have all finished is suggested again with its next seed, before any new point. No new point is
+    suggested if the trials that are left are only enough for the next seeds of running trials.
 
     `priors` are trials of another search, the best first. The points of the first priors (their
     number is `PRIORS_TRIED`) are tried directly after the default. All priors are added to the
@@ -88,13 +104,22 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the suggestion for the next trial.
 
-        Returns None if `max_concurrent` trials are running. Returns FINISHED if there is no further
-        trial, or if the search has reached its target.
+        Returns None if `max_concurrent` trials are running, or if the next trial depends on how a
+        running trial ends. Returns FINISHED if there is no further trial, or if the search has
+        reached its target.
         """
-        state = self.state
-        if state.target_reached or state.suggested >= self._spec.run_cap:
+        state, spec = self.state, self._spec
+        if state.target_reached or state.suggested >= spec.run_cap:
             return FINISHED
         if self._max_concurrent is not None and len(state.running) >= self._max_concurrent:
+            return None
+        configurations = incomplete(self.study, spec.seeds) if spec.seeds > 1 else []
+        for trials in configurations:
+            if all(trial.state == TrialState.COMPLETE for trial in trials):
+                return self._repeat(trials)
+        needed = sum(spec.seeds - len(trials) for trials in configurations)
+        may_repeat = bool(needed and state.running)
+        if may_repeat and (state.exhausted or needed >= spec.run_cap - state.suggested):
             return None
         for attempt in range(ATTEMPTS):
             if self._rules.all_tried(state.points):
@@ -102,7 +127,8 @@ class StudySearcher(Searcher):
             suggestion = self._try_point(attempt)
             if suggestion is not None:
                 return suggestion
-        return FINISHED
+        state.exhausted = True
+        return None if may_repeat else FINISHED
 
     def _try_point(self, attempt: int) -> dict[str, Any] | None:
         """Choose a point; return its suggestion, or None if the point is not new or not valid.
@@ -110,19 +136,37 @@ class StudySearcher(Searcher):
         `attempt` is the number of rejected points since the last suggestion.
         """
         state, study = self.state, self.study
-        fixed = self._rules.next_point(
-            state.points, attempt, lambda: len(study.get_trials(deepcopy=False))
-        )
+        fixed = self._rules.next_point(state.points, attempt, lambda: point_count(study))
         trial, point = ask(study, self._spec.space, fixed)
         if key_of(point) in state.points.tried:
             reject(study, trial, "tried before")
             return None
         state.points.tried.add(key_of(point))
+        if self._spec.seeds > 1:
+            point = with_seed(self._spec, point, 0)
         try:
             run = self._configure(self._spec, point)
         except UserError as error:
             reject(study, trial, str(error))
             return None
+        return self._started(trial, point, run)
+
+    def _repeat(self, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+        """Return a suggestion that trains a configuration again, with its next seed.
+
+        `trials` are the earlier trials of the configuration.
+        """
+        spec = self._spec
+        trial, point = ask(self.study, spec.space, point_of(trials[0], spec.space))
+        trial.set_user_attr("repeat_of", trials[0].user_attrs["trial_id"])
+        point = with_seed(spec, point, len(trials))
+        return self._started(trial, point, self._configure(spec, point))
+
+    def _started(
+        self, trial: optuna.Trial, point: dict[str, Any], run: RunConfig
+    ) -> dict[str, Any]:
+        """Record that a trial of the study starts, and return its suggestion."""
+        state = self.state
         number, name = state.suggested, trial_name(state.suggested)
         trial.set_user_attr("trial_id", name)
         trial.set_user_attr("seed", run.train.seed)

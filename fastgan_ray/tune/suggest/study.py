@@ -5,7 +5,8 @@ was stopped early is PRUNED. Its reported values are kept; the step of a value i
 images that the trial has seen. A trial that took over another trial's weights is also PRUNED,
 because its settings changed. A trial that diverged or ran out of memory is PRUNED and violates a
 constraint, so that TPE avoids similar points. A failed trial is FAIL. The trial's user attribute
-`outcome` has the exact outcome.
+`outcome` has the exact outcome. A trial that trains an earlier trial's configuration with another
+seed has the user attribute `repeat_of`: the id of the earlier trial.
 """
 
 from __future__ import annotations
@@ -89,6 +90,32 @@ def reject(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
     """Record in the study that `trial` will not run, and the reason."""
     trial.set_user_attr("reason", reason)
     study.tell(trial, state=TrialState.FAIL)
+
+
+def point_count(study: optuna.Study) -> int:
+    """Return the number of points in the study; the points of repeated trials count once."""
+    trials = study.get_trials(deepcopy=False)
+    return sum("repeat_of" not in trial.user_attrs for trial in trials)
+
+
+def incomplete(study: optuna.Study, seeds: int) -> list[list[FrozenTrial]]:
+    """Return the trials of each configuration that needs further trials to have `seeds` trials.
+
+    The configurations are in the order in which their first trials were suggested. A configuration
+    is left out if one of its trials was stopped early, went wrong or failed: it gets no further
+    seed. The result depends only on the study, so it is the same after a restart.
+    """
+    configurations: dict[str, list[FrozenTrial]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        if name := trial.user_attrs.get("trial_id"):
+            first = trial.user_attrs.get("repeat_of", name)
+            configurations.setdefault(first, []).append(trial)
+    going_well = (TrialState.RUNNING, TrialState.COMPLETE)
+    return [
+        trials
+        for trials in configurations.values()
+        if len(trials) < seeds and all(trial.state in going_well for trial in trials)
+    ]
 
 
 def report_value(study: optuna.Study, number: int, kimg: float, value: float, error: float) -> None:
