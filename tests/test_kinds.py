@@ -67,7 +67,7 @@ def test_the_plan_says_how_many_configurations_the_trials_are(tmp_path, capsys):
     ):
         file.write_text(f"{search}seeds: 2\nrun_cap: {cap}\n")
         assert call("check", file) == 0
-        assert f"seeds: {text}" in capsys.readouterr().out
+        assert f"seeds: {text}" in " ".join(capsys.readouterr().out.split())
     file.write_text(search)
     call("check", file)
     assert "seeds: " not in capsys.readouterr().out
