@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 import random
 
 import numpy as np
 import pytest
+from command_line import call
 
+from fastgan_ray.errors import UserError
 from fastgan_ray.search.curves.choice import fitted
 from fastgan_ray.search.curves.features import encode
 from fastgan_ray.search.curves.trials import Trial
@@ -20,6 +23,7 @@ from fastgan_ray.search.knowledge.library import (
     package_library,
     read_library,
 )
+from fastgan_ray.search.knowledge.own import own_libraries
 from fastgan_ray.search.knowledge.responses import (
     SPREAD,
     Knowledge,
@@ -174,3 +178,61 @@ def test_the_library_of_the_package_names_its_sources():
         assert data.about and data.pictures >= 50 and len(data.trials) >= 6
         assert all(value > 0 for trial in data.trials for value in trial.values.values())
     assert np.isfinite(package_library().ends).all()
+
+
+def run_of(folder, count=8):
+    """The folder of a finished search with simulated trials."""
+    rng = random.Random(0)
+    folder.mkdir(parents=True)
+    (folder / "search.yaml").write_text(SPEC.text)
+    (folder / "overrides.json").write_text("{}")
+    records = []
+    for number in range(count):
+        trial = training(sample(SPEC.space, rng), 1, rng)
+        of_trial = folder / "trials" / f"{number:05d}"
+        of_trial.mkdir(parents=True)
+        rows = [{"kimg": kimg, SPEC.metric.name: value} for kimg, value in trial.values.items()]
+        (of_trial / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        end = {"kimg": 4.0, "seconds": 1.0, "value": trial.values[4.0], "error": None}
+        records.append(
+            {"trial_id": of_trial.name, "state": "finished", "point": trial.point, **end}
+        )
+    summary = {
+        "name": folder.name,
+        "metric": {"name": SPEC.metric.name, "goal": "minimize"},
+        "trials": records,
+        "default": None,
+        "pictures": [{"path": "mine", "pictures": 77, "remarks": []}],
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+def test_own_searches_are_learnt_and_forgotten(tmp_path, empty_cache, capsys):
+    run = run_of(tmp_path / "runs" / "mine")
+    assert call("learn", run) == 0
+    assert "at about 32 px learn from 8 trials of mine" in capsys.readouterr().out
+    (library,) = own_libraries()
+    assert library.sets[0].pictures == 77 and len(library.sets[0].trials) == 8
+    assert "8 trainings of your search mine at 32 px" in describe_knowledge(SPEC)
+    columns = len(package_library().sets) + 1
+    assert knowledge_of(SPEC).features(points(3)).shape == (3, columns)
+    assert call("learn", "--forget", run) == 0
+    assert own_libraries() == []
+
+
+def test_what_cannot_be_learnt_is_said(tmp_path, empty_cache, capsys):
+    assert call("learn", tmp_path) == 2
+    assert "has no search.yaml" in capsys.readouterr().err
+    assert call("learn", run_of(tmp_path / "few", count=3)) == 2
+    assert "at least 6 trials with a value" in capsys.readouterr().err
+    assert call("learn", "--forget", tmp_path / "few") == 2
+    assert "No search is known." in capsys.readouterr().err
+
+
+def test_a_damaged_library_is_named_with_its_mend(empty_cache):
+    path = empty_cache / "knowledge" / "mine.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("{\n")
+    with pytest.raises(UserError, match=r"mine.jsonl: cannot be read .* Remove this file"):
+        own_libraries()

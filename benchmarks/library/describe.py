@@ -96,8 +96,8 @@ def report(sets: Mapping[str, Curves], scale: str) -> str:
         f"`PYTHONPATH=benchmarks python benchmarks/library/describe.py --scale {scale}`: "
         f"{size.resolution} px, {size.total_kimg:g} thousand images, "
         f"{sum(len(r) for c in sets.values() for r in c.of_point.values())} trainings.\n",
-        "Spread: the standard deviation over configurations at the end, as a percentage. Seed: what "
-        "two trainings of one configuration differ by, likewise (with its degrees of freedom). "
+        "Spread: the standard deviation over configurations at the end, in percent. Seed: that of "
+        "the trainings of one configuration (with its degrees of freedom). "
         "Default: how many of the configurations are better than the published default.\n",
         "| set | kind | role | configurations | failed | spread | seed | default |",
         "|---|---|---|---|---|---|---|---|",

@@ -24,6 +24,7 @@ from fastgan_ray.cli.compare import compare
 from fastgan_ray.cli.confirm import confirm
 from fastgan_ray.cli.data import data
 from fastgan_ray.cli.evaluate import evaluate
+from fastgan_ray.cli.learn import learn
 from fastgan_ray.cli.other_options import Command
 from fastgan_ray.cli.presets import presets
 from fastgan_ray.cli.report import report
@@ -57,6 +58,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "tune": tune,
         "confirm": confirm,
         "ablate": ablate,
+        "learn": learn,
         "status": status,
         "stop": stop,
         "schema": schema,

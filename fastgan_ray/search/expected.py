@@ -44,7 +44,7 @@ def with_expected(
     low, high], ...]}, the expected learning curves of the best configurations, the best first.
     """
     known = [record for record in records if record["state"] in (*RANKED, *INFEASIBLE)]
-    trials = [_trial(spec, record, rows[record["trial_id"]]) for record in known]
+    trials = [trial_of(spec, record, rows[record["trial_id"]]) for record in known]
     note = no_ranking(spec, sum(is_ranked(trial) for trial in trials))
     entry = {"note": note, "confidence": CONFIDENCE}
     nothing = dict.fromkeys(EXPECTED)
@@ -91,8 +91,8 @@ def _best(spec: SearchSpec, records: Sequence[Record]) -> list[str]:
     return list(ids.values())[:CURVES]
 
 
-def _trial(spec: SearchSpec, record: Record, rows: Sequence[Row]) -> Trial:
-    """Return a trial for the ranking; its last value is that of its record.
+def trial_of(spec: SearchSpec, record: Record, rows: Sequence[Row]) -> Trial:
+    """Return a trial for the Gaussian process; its last value is that of its record.
 
     The record of a finished trial has the value of its best checkpoint.
     """

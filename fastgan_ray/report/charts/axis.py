@@ -1,4 +1,4 @@
-"""Compute an axis from the values of any chart: coordinates, ticks, and whether it is logarithmic."""
+"""Compute an axis from the values of a chart: coordinates, ticks, and whether it is logarithmic."""
 
 from __future__ import annotations
 

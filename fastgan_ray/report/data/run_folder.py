@@ -189,6 +189,18 @@ def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
     return {"name": metric.name, "goal": metric.goal}
 
 
+def read_search(folder: Path) -> SearchSpec:
+    """Read the search file in a run's folder; raise UserError if the folder has no search."""
+    if not (folder / "search.yaml").is_file():
+        raise UserError(
+            f"{folder}: is not the folder of a search, because it has no search.yaml. Name a "
+            "folder that `tune` has made, such as runs/demo."
+        )
+    spec = _read_file("search", folder)
+    assert isinstance(spec, SearchSpec)
+    return spec
+
+
 def _read_file(kind: str, folder: Path) -> SearchSpec | AblationSpec:
     """Read a run's search or ablation file, and apply the overrides of the command line."""
     overrides = _read_json(folder / "overrides.json") or {}

@@ -1,8 +1,8 @@
 """A library of trainings on other data sets, and what it expects of any configuration on each set.
 
 A file of a library has JSON lines. The first line describes the recordings: the search space as
-the text of a search file, and the fitted hyperparameters. Each further line has the trainings of
-one data set, and the source and licence of its pictures.
+the text of a search file, the overrides of this file, and the fitted hyperparameters. Each further
+line has the trainings of one data set, and the source and licence of its pictures.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def package_library() -> Library:
 def read_library(path: Path) -> Library:
     """Read a library from its file."""
     header, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    spec = spec_from_text(header["search"], path.name)
+    spec = spec_from_text(header["search"], path.name, header["overrides"])
     hyper = Hyperparameters(np.log([header["hyperparameters"][name] for name in _names(spec)]))
     names = header["parameters"]
     sets = [
@@ -127,6 +127,7 @@ def library_lines(library: Library) -> Iterable[str]:
     kimg = sorted({kimg for data in library.sets for trial in data.trials for kimg in trial.values})
     header = {
         "search": library.spec.text,
+        "overrides": library.spec.overrides,
         "parameters": names,
         "kimg": kimg,
         "hyperparameters": {

@@ -18,6 +18,7 @@ from fastgan_ray.counting import counted
 from fastgan_ray.search.curves.kernel import Array
 from fastgan_ray.search.file.spec import SearchSpec, base_config, base_settings, longest_kimg
 from fastgan_ray.search.knowledge.library import Library, package_library
+from fastgan_ray.search.knowledge.own import own_libraries
 from fastgan_ray.search.space import SearchSpace, is_number
 
 SPREAD = 0.15  # root mean square of the features; distances between points are about twice this
@@ -33,16 +34,18 @@ class Knowledge:
         self._libraries = libraries
         self._settings = base_settings(spec)
         self._total_kimg = longest_kimg(spec)
-        variance = sum(library.ends.var(axis=0).sum() for library in libraries)
-        self._unit = SPREAD / float(np.sqrt(variance))
 
     def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
-        """Return the scaled effects of points of the search, (points, data sets)."""
-        effects = [
-            library.effects([self._translated(point, library) for point in points])
-            for library in self._libraries
-        ]
-        return self._unit * np.concatenate(effects, axis=1)
+        """Return the scaled effects of points of the search, (points, data sets).
+
+        Each library has the same weight.
+        """
+        effects = []
+        for library in self._libraries:
+            translated = [self._translated(point, library) for point in points]
+            spread = np.sqrt(len(self._libraries) * library.ends.var(axis=0).sum())
+            effects.append(library.effects(translated) * SPREAD / spread)
+        return np.concatenate(effects, axis=1)
 
     def _translated(self, point: Mapping[str, Any], library: Library) -> dict[str, Any]:
         """Return the point of a library's space that is nearest to a point of the search."""
@@ -62,11 +65,11 @@ def knowledge_of(spec: SearchSpec) -> Knowledge | None:
 
 
 def usable_libraries(spec: SearchSpec) -> list[Library]:
-    """Return the libraries whose pictures have about the resolution of a search."""
+    """Return the libraries of the package and of the user with about the resolution of a search."""
     resolution = base_config(spec).model.resolution
     return [
         library
-        for library in [package_library()]
+        for library in (package_library(), *own_libraries())
         if 1 / SIMILAR <= resolution / library.resolution <= SIMILAR
     ]
 
@@ -76,15 +79,20 @@ def describe_knowledge(spec: SearchSpec) -> str:
     if not spec.knowledge:
         return "none (the file says `knowledge: false`)"
     parts = [
-        f"{sum(len(data.trials) for data in library.sets)} recorded trainings on "
-        f"{counted(len(library.sets), 'other data set')} at {library.resolution} px, of "
-        f"{library.total_kimg:g} thousand images each"
+        f"{sum(len(data.trials) for data in library.sets)} trainings {_on(library)} at "
+        f"{library.resolution} px, of {library.total_kimg:g} thousand images each"
         for library in usable_libraries(spec)
     ]
     if not parts:
         resolution = base_config(spec).model.resolution
         return f"none (nothing is recorded at about {resolution} px)"
     return f"{'; '.join(parts)}; the trials of this search soon count for more"
+
+
+def _on(library: Library) -> str:
+    if library is package_library():
+        return f"that were recorded on {counted(len(library.sets), 'other data set')}"
+    return f"of your search {library.sets[0].name}"
 
 
 def nearest_point(space: SearchSpace, settings: Mapping[str, Any]) -> dict[str, Any]:
