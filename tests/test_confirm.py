@@ -18,6 +18,7 @@ from fastgan_ray.search.ablation import arm_config, cells
 from fastgan_ray.search.confirmation import (
     confirmation_rules,
     confirmation_spec,
+    ended_values,
     fit_to_budget,
     new_seeds,
     plan_confirmation,
@@ -361,7 +362,7 @@ def test_trials_keep_their_numbers_although_some_never_run():
     two = cells(confirmation_spec(spec, THREE, 2, [1, 3], "pictures"))
     names = [(cell.arm, cell.seed) for cell in two]
     ran = [
-        {"trial_id": f"{number:05d}", "arm": cell.arm, "seed": cell.seed}
+        {"trial_id": f"{number:05d}", "arm": cell.arm, "data": "pictures", "seed": cell.seed}
         for number, cell in enumerate(two)
         if number != 4
     ]
@@ -370,6 +371,28 @@ def test_trials_keep_their_numbers_although_some_never_run():
     order = order_of(ran, three)
     assert [(cell.arm, cell.seed) for cell in order][:6] == names and len(order) == 9
     assert {(cell.arm, cell.seed) for cell in order} == {(cell.arm, cell.seed) for cell in three}
+
+
+def test_an_arm_that_is_no_longer_among_the_best_keeps_its_trainings():
+    """A resumed search with more trials may have another best trial."""
+    spec = make_spec()
+    before = cells(confirmation_spec(spec, THREE, 1, [1, 3], "pictures"))
+    ran = [
+        {"trial_id": f"{number:05d}", "arm": cell.arm, "data": "pictures", "seed": cell.seed}
+        | {"state": "finished", "value": 30.0 + number}
+        for number, cell in enumerate(before[:2])
+    ]
+    more = summary_of(*THREE["trials"], make_trial(3, 10.0, 16))
+    ablation = confirmation_spec(spec, more, 1, [1, 3], "pictures")
+    order = order_of(ran, cells(ablation))
+    assert [(cell.arm, cell.seed) for cell in order] == [
+        *((cell.arm, cell.seed) for cell in before[:2]),
+        *(("trial 00003", 1), (DEFAULT, 3), ("trial 00003", 3)),
+    ]
+    assert ended_values(ablation.arms, ran) == {DEFAULT: {1: 30.0}, "trial 00003": {}}
+    # The number of a training that never ran stays free if nothing takes it.
+    gap = [ran[0], {**ran[1], "trial_id": "00009"}]
+    assert len(order_of(gap, cells(ablation))) == 10
 
 
 # --- the trainings one after another ---

@@ -231,12 +231,12 @@ def ended_values(
 ) -> dict[str, dict[int, float | None]]:
     """Return {arm: {seed: value}} of the trainings of a confirmation that have ended.
 
-    `trials` are the trials in the confirmation's ablation.json. The value of a failed training is
-    None.
+    `trials` are the trials in the confirmation's ablation.json; trials of other arms than `arms`,
+    which are no longer among the best, are left out. The value of a failed training is None.
     """
     values: dict[str, dict[int, float | None]] = {arm: {} for arm in arms}
     for trial in trials:
-        if trial["state"] not in ("unfinished", "stopped"):
+        if trial["arm"] in values and trial["state"] not in ("unfinished", "stopped"):
             is_finished = trial["state"] == "finished"
             values[trial["arm"]][trial["seed"]] = trial["value"] if is_finished else None
     return values

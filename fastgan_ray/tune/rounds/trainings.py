@@ -17,7 +17,6 @@ from fastgan_ray.search.sequential import Rules, decide
 from fastgan_ray.tune.ablation import AblationRecords, suggestion_of
 from fastgan_ray.tune.driver.records import Record
 from fastgan_ray.tune.ray.compat import FINISHED
-from fastgan_ray.tune.trial.folder import trial_name
 
 
 class RoundSearcher(Searcher):
@@ -126,10 +125,18 @@ class RoundRecords(AblationRecords):
 def order_of(trials: Sequence[Mapping[str, Any]], all_cells: Sequence[Cell]) -> list[Cell]:
     """Return all cells of a confirmation, in the order of their trials' numbers.
 
-    `trials` are the trials of an earlier, smaller confirmation; they keep their numbers. The other
-    cells get the free numbers, in the order of `all_cells`.
+    `trials` are the trials of an earlier confirmation; they keep their numbers, also those of arms
+    that are no longer among the best. The other cells get the free numbers, in the order of
+    `all_cells`.
     """
-    by_key = {(cell.arm, cell.seed): cell for cell in all_cells}
-    by_name = {trial["trial_id"]: by_key.pop((trial["arm"], trial["seed"])) for trial in trials}
-    free = iter(by_key.values())
-    return [by_name.get(trial_name(number)) or next(free) for number in range(len(all_cells))]
+    cells = {(cell.arm, cell.seed): cell for cell in all_cells}
+    by_number, unused = {}, []
+    for trial in trials:
+        cell = Cell(trial["arm"], trial["data"], trial["seed"])
+        if (cell.arm, cell.seed) not in cells:
+            unused.append(cell)
+        by_number[int(trial["trial_id"])] = cells.pop((cell.arm, cell.seed), cell)
+    free = iter(cells.values())
+    count = max(len(by_number) + len(cells), max(by_number, default=-1) + 1)
+    # If arms have left, numbers of their trainings may stay free. No training has these numbers.
+    return [by_number.get(number) or next(free, None) or unused[0] for number in range(count)]
