@@ -219,7 +219,7 @@ def test_rows_of_trials():
 
 def test_values_that_have_no_logarithm_are_scaled():
     rows = rows_of([Trial(POINT, {1.0: -1.0, 2.0: 3.0})], 2.0)
-    assert rows.value == pytest.approx([-0.5, 1.5])
+    assert rows.value == pytest.approx([-0.1, 0.3])  # their standard deviation is 0.2
 
 
 def test_many_rows_are_thinned_to_the_last_and_evenly_spaced_ones():

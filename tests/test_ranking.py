@@ -126,8 +126,8 @@ def test_errors_of_evaluations_become_variances_on_the_scale():
     positive = [Trial({}, {1.0: 100.0, 2.0: 50.0}, errors={1.0: 5.0})]
     assert rows_of(positive, 2.0).variance == pytest.approx([0.05**2, 0])
     signed = [Trial({}, {1.0: -1.0, 2.0: 3.0}, errors={2.0: 1.0})]
-    assert rows_of(signed, 2.0).variance == pytest.approx([0, 0.25])
-    assert scale_of(signed) == Scale(2.0) and Scale(2.0).metric(np.array([1.5])) == [3.0]
+    assert rows_of(signed, 2.0).variance == pytest.approx([0, 0.01])
+    assert scale_of(signed) == Scale(10.0) and Scale(2.0).metric(np.array([1.5])) == [3.0]
     assert Scale(None).metric(np.log(np.array([7.0]))) == pytest.approx([7.0])
 
 

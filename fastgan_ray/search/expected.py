@@ -39,18 +39,23 @@ def with_expected(
     """Return the records with the keys in `EXPECTED`, and the entry "ranking" of summary.json.
 
     `rows` has the evaluations of each trial by its id. The keys are None for trials without a
-    value. The entry is {"note", "confidence", "curves"}. "note" says why there is no ranking; it is
-    "" if there is one. "confidence" is that of the intervals. "curves" is {trial id: [[kimg, value,
+    value. The entry is {"note", "sentence", "confidence", "curves", "importances"}. "note" says why
+    there is no ranking; it is "" if there is one. "sentence" names the configuration with the best
+    expected value. "confidence" is that of all intervals. "curves" is {trial id: [[kimg, value,
     low, high], ...]}, the expected learning curves of the best configurations, the best first.
+    "importances" is {parameter: [share, low, high]}. Without a ranking, the last two are empty.
     """
     known = [record for record in records if record["state"] in (*RANKED, *INFEASIBLE)]
     trials = [trial_of(spec, record, rows[record["trial_id"]]) for record in known]
     note = no_ranking(spec, sum(is_ranked(trial) for trial in trials))
-    entry = {"note": note, "confidence": CONFIDENCE}
+    entry: dict[str, Any] = {"note": note, "sentence": "", "confidence": CONFIDENCE}
     nothing = dict.fromkeys(EXPECTED)
     ranking = None if note else rank(spec.space, trials, longest_kimg(spec))
     if ranking is None:
-        return [{**record, **nothing} for record in records], entry | {"curves": {}}
+        return [{**record, **nothing} for record in records], entry | {
+            "curves": {},
+            "importances": {},
+        }
     sign = _sign(spec)
     expected = {
         record["trial_id"]: _fields(expectation, sign)
@@ -58,14 +63,18 @@ def with_expected(
     }
     complete = [{**record, **expected.get(record["trial_id"], nothing)} for record in records]
     numbers = {record["trial_id"]: index for index, record in enumerate(known)}
+    best = _best(spec, complete)
     curves = {
         trial_id: [
             [point.kimg, sign * point.value, *sorted((sign * point.low, sign * point.high))]
             for point in ranking.curve(numbers[trial_id])
         ]
-        for trial_id in _best(spec, complete)
+        for trial_id in best
     }
-    return complete, entry | {"curves": curves}
+    first = next(record for record in complete if record["trial_id"] == best[0])
+    importances = {name: [*share] for name, share in ranking.importances().items()}
+    parts = {"curves": curves, "importances": importances, "sentence": _sentence(spec, first)}
+    return complete, entry | parts
 
 
 def by_expected(spec: SearchSpec, records: Sequence[Record]) -> list[Record]:
@@ -81,6 +90,28 @@ def by_expected(spec: SearchSpec, records: Sequence[Record]) -> list[Record]:
         return expected is None, number, record["trial_id"]
 
     return sorted(records, key=key)
+
+
+def format_expected(record: Record) -> str:
+    """Format an expected value with its interval, e.g. "213 [205, 221]"; "" if it is None."""
+    if record.get("expected") is None:
+        return ""
+    return f"{record['expected']:.4g} [{record['expected_low']:.4g}, {record['expected_high']:.4g}]"
+
+
+def format_chance(record: Record) -> str:
+    """Format the probability of being the best, e.g. "46 %"; "" if it is None."""
+    chance = record.get("best_chance")
+    return "" if chance is None else "< 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"
+
+
+def _sentence(spec: SearchSpec, record: Record) -> str:
+    return (
+        f"Of a new training, the best is expected from the configuration of trial "
+        f"{record['trial_id']}: {spec.metric.name} {format_expected(record)}, an interval of "
+        f"{100 * CONFIDENCE:.0f} %. The probability that it is the best configuration of those "
+        f"tried is {format_chance(record)}."
+    )
 
 
 def _best(spec: SearchSpec, records: Sequence[Record]) -> list[str]:

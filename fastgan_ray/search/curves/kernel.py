@@ -88,13 +88,18 @@ class PointKernel(NamedTuple):
     product: Array  # prod_p c_p
 
 
+def matern(hyper: Hyperparameters, squared: Array) -> Array:
+    """Return c_p, the Matern-5/2 kernel of the squared distances in each parameter."""
+    scaled = np.sqrt(5 * squared) / hyper.length
+    return np.asarray((1 + scaled + scaled**2 / 3) * np.exp(-scaled))
+
+
 def point_kernel(hyper: Hyperparameters, squared: Array) -> PointKernel:
     """Return the covariance of the effects of points; `squared` has their squared distances."""
     relevance = hyper.relevances()
-    scaled = np.sqrt(5 * squared) / hyper.length
-    matern = (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
-    parts = relevance[:, None, None] ** 2 * matern
-    total, product = parts.sum(axis=0), matern.prod(axis=0)
+    correlations = matern(hyper, squared)
+    parts = relevance[:, None, None] ** 2 * correlations
+    total, product = parts.sum(axis=0), correlations.prod(axis=0)
     pairs = (total**2 - (parts**2).sum(axis=0)) / (2 * (relevance**2).sum())
     value = total + hyper.pair**2 * pairs + hyper.rest**2 * product
     return PointKernel(value, parts, total, pairs, product)

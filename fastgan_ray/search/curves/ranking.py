@@ -15,8 +15,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from scipy.stats import norm
 
-from fastgan_ray.search.curves.features import encode
-from fastgan_ray.search.curves.kernel import Array
+from fastgan_ray.search.curves.features import SEED, encode
+from fastgan_ray.search.curves.kernel import Array, matern, squared_distances
 from fastgan_ray.search.curves.posterior import (
     Posterior,
     Rows,
@@ -34,7 +34,7 @@ POSTERIORS = 24  # draws of the hyperparameters; each has its own Gaussian proce
 DRAWS = 4800  # of all expected values, for the probability of being the best
 MANY_TRIALS = 150  # hyperparameters are fitted to so many trials, and more need no draws of them
 CURVE_POINTS = 24
-JITTER = 1e-9
+TINY = 1e-12
 LENGTH = "train.total_kimg"
 
 Normal: TypeAlias = tuple[Array, Array]  # mean (n,) and covariance (n, n)
@@ -53,6 +53,14 @@ class Expectation(NamedTuple):
     low: float
     high: float
     chance: float
+
+
+class Estimate(NamedTuple):
+    """An estimated number, and its interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 class CurvePoint(NamedTuple):
@@ -115,6 +123,29 @@ class Ranking:
         values = [self.scale.metric(part) for part in _summary(parts)]
         return [CurvePoint(*map(float, row)) for row in zip(kimgs, *values, strict=True)]
 
+    def importances(self) -> dict[str, Estimate]:
+        """Return the importance of each parameter: its share of the variance that parameters cause.
+
+        The variance is that of the parameter's effect over the points of all trials. The shares add
+        up to 1; the largest is first. The interval comes from the draws of the hyperparameters, so
+        with more than `MANY_TRIALS` trials it has no width.
+        """
+        points = self.posteriors[0].points
+        squared = squared_distances(points, points)
+        shares = []
+        for posterior in self.posteriors:
+            hyper = posterior.hyper
+            variances = hyper.relevances() ** 2 * (1 - matern(hyper, squared).mean(axis=(1, 2)))
+            shares.append(variances / max(float(variances.sum()), TINY))
+        mean = np.mean(shares, axis=0)
+        low, high = np.quantile(shares, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2], axis=0)
+        names = [parameter.name for parameter in self.space if parameter.name != SEED]
+        return {
+            names[index]: Estimate(float(mean[index]), float(low[index]), float(high[index]))
+            for index in np.argsort(-mean)
+            if names
+        }
+
     def _columns(self, indices: Sequence[int]) -> list[Array]:
         return encode(self.space, [self.trials[index].point for index in indices])
 
@@ -165,7 +196,8 @@ def _chances(parts: Sequence[Normal]) -> Array:
     rng, count = np.random.default_rng(0), DRAWS // len(parts)
     best = np.zeros(len(parts[0][0]))
     for mean, covariance in parts:
-        root = np.linalg.cholesky(covariance + JITTER * np.eye(len(mean)))
+        values, vectors = np.linalg.eigh(covariance)  # rounding can make a value negative
+        root = vectors * np.sqrt(np.maximum(values, 0))
         draws = mean + rng.normal(size=(count, len(mean))) @ root.T
         best += np.bincount(draws.argmin(axis=1), minlength=len(mean))
     return best / (count * len(parts))

@@ -14,6 +14,7 @@ from fastgan_ray.search.curves.posterior import Rows
 
 MAX_ROWS = 600
 LEAST_ROWS = 2  # that a trial keeps
+SPREAD = 0.2  # standard deviation on a linear scale; the priors are those of such values
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,12 @@ def scale_of(trials: Sequence[Trial]) -> Scale:
     """Return the scale of the process for the values of all trials.
 
     It is the logarithm. If any value is zero or negative (a kernel distance can be), all values are
-    divided by their standard deviation instead.
+    multiplied by a number so that their standard deviation is `SPREAD` instead.
     """
     values = [value for trial in trials for value in trial.values.values()]
     if all(value > 0 for value in values):
         return Scale(None)
-    return Scale(float(np.std(values)) or 1.0)
+    return Scale(float(np.std(values)) / SPREAD or 1.0)
 
 
 def _thinned(values: Mapping[float, float], count: int) -> dict[float, float]:
