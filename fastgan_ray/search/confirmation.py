@@ -19,6 +19,7 @@ from fastgan_ray.config.feature_networks import why_not_ranked
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.search.ablation import AblationSpec
 from fastgan_ray.search.cost.estimate import kimg_expected
+from fastgan_ray.search.expected import by_expected
 from fastgan_ray.search.file.budget import Confirm
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import (
@@ -29,7 +30,6 @@ from fastgan_ray.search.file.spec import (
     start_point,
 )
 from fastgan_ray.search.luck import prior_of
-from fastgan_ray.search.repeats import mean_values
 from fastgan_ray.search.sequential import Rules
 from fastgan_ray.search.statistics import Goal
 
@@ -119,18 +119,13 @@ def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
 def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
     """Return the finished trials, the best first; if there are none, the trials stopped early.
 
-    Trials that differ only in the seed are compared with others by their mean value.
+    The order is that of the expected value of a new training (see `by_expected`), because the luck
+    of a trial does not carry over to new trainings.
     """
     trials = [trial for trial in summary["trials"] if trial["value"] is not None]
     finished = [trial for trial in trials if trial["state"] == "finished"]
     stopped = [trial for trial in trials if trial["state"] == "stopped"]
-    sign = sign_of(spec)
-    trials = finished or stopped
-    order = [
-        (sign * mean, sign * trial["value"], trial["trial_id"])
-        for mean, trial in zip(mean_values(trials), trials, strict=True)
-    ]
-    return [trial for _, trial in sorted(zip(order, trials, strict=True), key=lambda pair: pair[0])]
+    return by_expected(spec, finished or stopped)
 
 
 def default_trial(summary: Summary) -> Trial | None:

@@ -10,6 +10,7 @@ from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.search.curves.ranking import CONFIDENCE, MIN_TRIALS, Expectation, is_ranked, rank
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+from fastgan_ray.search.repeats import mean_values
 
 Record = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -80,14 +81,18 @@ def with_expected(
 def by_expected(spec: SearchSpec, records: Sequence[Record]) -> list[Record]:
     """Return `records` sorted by the expected value of a new training, the best first.
 
-    Records without an expected value follow, sorted by value. Every record must have one of them.
+    Records without an expected value follow, sorted by the mean value of their configuration over
+    the seeds that it was trained with. Records of the same configuration are sorted by value.
     """
     sign = _sign(spec)
+    valued = [record for record in records if record["value"] is not None]
+    ids = [record["trial_id"] for record in valued]
+    means = dict(zip(ids, mean_values(valued), strict=True))
 
-    def key(record: Record) -> tuple[bool, float, str]:
-        expected = record.get("expected")
-        number = sign * (record["value"] if expected is None else expected)
-        return expected is None, number, record["trial_id"]
+    def key(record: Record) -> tuple[bool, float, bool, float, str]:
+        expected, value, name = record.get("expected"), record["value"], record["trial_id"]
+        number = sign * (means[name] if expected is None else expected)
+        return expected is None, number, value is None, sign * (value or 0.0), name
 
     return sorted(records, key=key)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fastgan_ray.counting import counted
+from fastgan_ray.metrics.names import value_of
 from fastgan_ray.report.charts import layout
 from fastgan_ray.report.charts.axis import Axis
 from fastgan_ray.report.charts.layout import Chart, Mark, svg_path
@@ -12,6 +13,7 @@ from fastgan_ray.report.data.ablation import FAILED
 from fastgan_ray.report.data.learning_curves import Point, trial_curve, with_all_seeds
 from fastgan_ray.report.data.ranking import arm_dash, ranked
 from fastgan_ray.report.data.run_folder import Run
+from fastgan_ray.search.expected import format_chance, format_expected
 
 X_LABEL = "thousands of images shown (kimg)"
 
@@ -58,6 +60,55 @@ def arm_curves_chart(
         for number, arm in enumerate(colours, 1)
         if curves.get(arm)
     ]
+    layout.separate_labels(series)
+    return layout.frame(x, y, X_LABEL, metric, series)
+
+
+def expected_curves_chart(run: Run) -> Chart | None:
+    """Return a chart of the expected learning curves of a search's best configurations.
+
+    A line is the expected value of a new training, and its band is the interval. Dots are the
+    values that the configuration's trial had. Return None if nothing is expected.
+    """
+    curves = ((run["account"] or {}).get("ranking") or {}).get("curves")
+    if not curves:
+        return None
+    metric = run["metric"]["name"]
+    trials = {trial["trial_id"]: trial for trial in run["trials"]}
+    measured = {
+        name: [
+            (row["kimg"], value)
+            for row in trials[name]["rows"]
+            if (value := value_of(row, metric)) is not None
+        ]
+        for name in curves
+    }
+    bands = [point for curve in curves.values() for point in curve]
+    dots = [point for values in measured.values() for point in values]
+    x = layout.kimg_axis([kimg for kimg, *_ in (*bands, *dots)])
+    y = layout.y_axis([value for _, *values in (*bands, *dots) for value in values])
+    series = []
+    for rank, (name, curve) in enumerate(curves.items(), 1):
+        kimgs, values, low, high = zip(*curve, strict=True)
+        line, lower, upper = (
+            [(x.at(kimg), y.at(value)) for kimg, value in zip(kimgs, part, strict=True)]
+            for part in (values, low, high)
+        )
+        series.append(
+            {
+                "id": name,
+                "label": str(rank),
+                "colour": f"c{rank}",
+                "dash": 0,
+                "path": svg_path(line),
+                "partial": "",
+                "band": f"{svg_path(lower + upper[::-1])}Z",
+                "dots": [(x.at(kimg), y.at(value)) for kimg, value in measured[name]],
+                "end": line[-1],
+                "text": f"trial {name}: expected {metric} {format_expected(trials[name])}, chance "
+                f"of being the best {format_chance(trials[name])}",
+            }
+        )
     layout.separate_labels(series)
     return layout.frame(x, y, X_LABEL, metric, series)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from fastgan_ray.report.charts.learning_curves import trial_curves_chart
+from fastgan_ray.report.charts.learning_curves import expected_curves_chart, trial_curves_chart
 from fastgan_ray.report.charts.parallel_coordinates import parallel_coordinates_chart
 from fastgan_ray.report.charts.size_tradeoff import SIZES, size_tradeoff_chart
 from fastgan_ray.report.charts.slices import slices
@@ -46,8 +46,9 @@ def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
         "votes": sections.votes(run),
         "leaderboard": leaderboard(run),
         "curves": {"metric": metric, "chart": trial_curves_chart(run, metric)},
+        "expected": {**sections.expected(run), "chart": expected_curves_chart(run)},
         "parallel": parallel_coordinates_chart(run) if searched else None,
-        "importance": sections.importance(importance),
+        "importance": sections.importance(run, importance),
         "slices": slices(run) if searched else [],
         "front": front_table(run["account"] or {}) if searched else None,
         "tradeoffs": [chart for chart in tradeoffs if chart],

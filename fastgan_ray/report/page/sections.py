@@ -177,12 +177,34 @@ def nearest(run: Run) -> dict[str, Any] | None:
     return {**picture, "id": trial_label(trial), "memorised": share}
 
 
-def importance(values: Mapping[str, Any] | None) -> dict[str, Any]:
+def expected(run: Run) -> dict[str, Any]:
+    """Return {"note"}: what the expected values of a search mean, or why there are none."""
+    ranking = (run["account"] or {}).get("ranking")
+    if not ranking:
+        return {"note": ""}
+    if ranking["note"]:
+        return {"note": f"There are no expected values: {ranking['note']}."}
+    return {
+        "note": "Expected: what a new training of the configuration is expected to reach, with an "
+        f"interval of {100 * ranking['confidence']:.0f} %; chance of best: the probability that it "
+        "is the best configuration of those tried. Both come from a Gaussian process of all "
+        "learning curves, which separates configurations from the luck of their trainings. A "
+        "confirmation trains the finished trials with the best expected values again. The rank and "
+        "the folder best/ follow the values themselves, because the luck of a training is a part "
+        "of its generator."
+    }
+
+
+def importance(run: Run, values: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return {"note", "bars"}: a bar for the importance of each parameter.
 
-    A bar is {"name", "share" (as text, in %), "width" (in % of the longest bar)}. `values` is the
-    argument `importance` of `page.html.page`.
+    A bar is {"name", "share" (as text, in %), "width" (in % of the longest bar)}. If the search has
+    expected values, the importances are those of the process, with intervals. Otherwise, they are
+    `values`, the argument `importance` of `page.html.page`.
     """
+    ranking = (run["account"] or {}).get("ranking") or {}
+    if ranking.get("importances"):
+        return _of_process(ranking)
     if values is None:
         return {"note": "There is no Optuna study to compute importances from.", "bars": []}
     longest = max(values["values"].values(), default=0.0) or 1.0
@@ -191,6 +213,26 @@ def importance(values: Mapping[str, Any] | None) -> dict[str, Any]:
         for name, value in values["values"].items()
     ]
     return {"note": values["note"], "bars": bars}
+
+
+def _of_process(ranking: Mapping[str, Any]) -> dict[str, Any]:
+    shares = ranking["importances"]
+    longest = max(share for share, _, _ in shares.values()) or 1.0
+    bars = [
+        {
+            "name": name,
+            "share": f"{100 * share:.0f} % [{100 * low:.0f}, {100 * high:.0f}]",
+            "width": f"{100 * share / longest:.1f}",
+        }
+        for name, (share, low, high) in shares.items()
+    ]
+    note = (
+        "The share of each parameter in the differences that the parameters cause, by the Gaussian "
+        "process of all learning curves, with intervals of "
+        f"{100 * ranking['confidence']:.0f} %. Trials that were stopped early count, too. Wide "
+        "intervals mean that more trials are needed."
+    )
+    return {"note": note, "bars": bars}
 
 
 def cost(run: Run) -> list[tuple[str, str]]:

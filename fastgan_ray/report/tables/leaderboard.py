@@ -10,8 +10,10 @@ from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report import text
 from fastgan_ray.report.data.ranking import parameter_names, ranked, trial_colours, trial_label
 from fastgan_ray.report.data.run_folder import Run, Trial, shared_note
+from fastgan_ray.search.expected import format_chance, format_expected
 
 LONG = ("reason", "warning")
+_PREDICTED = ("expected", "chance of best")
 
 
 def leaderboard(run: Run) -> dict[str, Any]:
@@ -23,9 +25,11 @@ def leaderboard(run: Run) -> dict[str, Any]:
     sorted.
     """
     colours, parameters, metric = trial_colours(run), parameter_names(run), run["metric"]["name"]
-    numeric = ("rank", metric, "kimg", "parameters", "images/s", "memorised")
+    predicted = _PREDICTED if any(map(format_expected, run["trials"])) else ()
+    numeric = ("rank", metric, *predicted, "kimg", "parameters", "images/s", "memorised")
     marked = f"{metric} {MARK}" if shared_note(run) else metric
-    headings = ("rank", "trial", marked, "state", *numeric[2:], *parameters, *LONG)
+    headings = ("rank", "trial", marked, *predicted, "state")
+    headings = (*headings, *numeric[2 + len(predicted) :], *parameters, *LONG)
     columns = [
         {"name": heading, "number": heading in (*numeric, marked), "long": heading in LONG}
         for heading in headings
@@ -35,14 +39,16 @@ def leaderboard(run: Run) -> dict[str, Any]:
             "id": trial["trial_id"],
             "colour": colours[trial["trial_id"]],
             "state": trial["state"],
-            "cells": _cells(rank, trial, parameters),
+            "cells": _cells(rank, trial, parameters, bool(predicted)),
         }
         for rank, trial in enumerate(ranked(run), 1)
     ]
     return {"columns": columns, "rows": rows}
 
 
-def _cells(rank: int, trial: Trial, parameters: Sequence[str]) -> list[dict[str, Any]]:
+def _cells(
+    rank: int, trial: Trial, parameters: Sequence[str], predicted: bool
+) -> list[dict[str, Any]]:
     last = {key: value for row in trial["rows"] for key, value in row.items()}
     size, value = last.get("params_g"), trial["value"]
     state = text.state_text(trial["state"])
@@ -50,6 +56,7 @@ def _cells(rank: int, trial: Trial, parameters: Sequence[str]) -> list[dict[str,
         _cell(str(rank), rank),
         _cell(trial_label(trial), trial["trial_id"]),
         _cell("" if value is None else format_with_error(value, trial["error"]), value),
+        *(_expected_cells(trial) if predicted else ()),
         _cell(state, state),
         _number(trial["kimg"], "{:g}"),
         _cell("" if size is None else text.parameter_count(size), size),
@@ -57,6 +64,13 @@ def _cells(rank: int, trial: Trial, parameters: Sequence[str]) -> list[dict[str,
         _number(last.get("memorised"), "{:.1%}"),
         *(_setting(trial["point"], name) for name in parameters),
         *(_cell(trial[key], trial[key].lower()) for key in LONG),
+    ]
+
+
+def _expected_cells(trial: Trial) -> list[dict[str, Any]]:
+    return [
+        _cell(format_expected(trial), trial.get("expected")),
+        _cell(format_chance(trial), trial.get("best_chance")),
     ]
 
 

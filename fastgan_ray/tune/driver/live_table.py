@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ray.tune.experiment import Trial
@@ -13,7 +13,14 @@ from rich.table import Table
 
 from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.live_table_text import render, trial_line
-from fastgan_ray.tune.driver.state import BAD_ENDS, ENDED, State, new_state, observe
+from fastgan_ray.tune.driver.state import (
+    BAD_ENDS,
+    ENDED,
+    State,
+    new_state,
+    observe,
+    with_predictions,
+)
 from fastgan_ray.tune.driver.status import ProgressFile
 from fastgan_ray.tune.ray.callback import TrialCallback
 
@@ -29,7 +36,8 @@ class LiveTable(TrialCallback):
     limit. `total_kimg` is the length of trials whose configuration does not set a length. A line
     above the table says how much of `budget` is used. `default` has the parameter values of the
     published default. `grid_points` is the number of points of a grid search. `progress` writes the
-    table's state to a file that other processes read.
+    table's state to a file that other processes read. `expected` returns the newest records of
+    trials with expected values, by trial id (see `search/expected.py`).
 
     Ray's reporters are not used because they show no kimg, ETA or budget, and print a new table
     each time.
@@ -47,10 +55,12 @@ class LiveTable(TrialCallback):
         default: Mapping[str, Any] | None = None,
         grid_points: int | None = None,
         progress: ProgressFile | None = None,
+        expected: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
     ) -> None:
         self._facts = (name, metric, goal, total_trials, total_kimg)
         self._default, self._grid_points = default, grid_points
         self._progress = progress
+        self._expected = expected
         self._console = console or Console()
         self._budget = budget
         self._live: Live | None = None
@@ -147,7 +157,8 @@ class LiveTable(TrialCallback):
         return render(self._state_with_budget(), time.monotonic(), max_rows)
 
     def _state_with_budget(self) -> State:
+        state = with_predictions(self._state, self._expected())
         if self._budget is None:
-            return self._state
+            return state
         budget, seconds_left = self._budget.describe(), self._budget.seconds_left()
-        return {**self._state, "budget": budget, "seconds_left": seconds_left}
+        return {**state, "budget": budget, "seconds_left": seconds_left}

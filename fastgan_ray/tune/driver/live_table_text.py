@@ -12,6 +12,7 @@ from rich.text import Text
 from fastgan_ray.config.feature_networks import MARK, shared_data_note
 from fastgan_ray.counting import counted, plural
 from fastgan_ray.report.text import number
+from fastgan_ray.search.expected import format_chance, format_expected
 from fastgan_ray.search.file.spec import DEFAULT
 from fastgan_ray.tune.driver.parameters_text import parameters, varied
 from fastgan_ray.tune.driver.state import ENDED, State, best_of, default_of, search_eta, trial_eta
@@ -44,24 +45,29 @@ def render(state: State, now: float, max_rows: int | None = None) -> Table:
     )
     for heading in ("trial", "state"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("kimg", state["metric"].split("_")[0], "img/s", "ETA"):
+    predicted = any(map(format_expected, rows))
+    headings = ("expected", "chance") if predicted else ()
+    for heading in ("kimg", state["metric"].split("_")[0], *headings, "img/s", "ETA"):
         table.add_column(heading, no_wrap=True, justify="right")
     table.add_column("parameters", ratio=1)  # Rich narrows the only column that may wrap
     for row in visible:
         is_best = row["id"] == best
         text = parameters(row["point"], names)
         text = f"{DEFAULT_MARK} {text}" if row["id"] == default else text
-        table.add_row(*_cells(row, now, text, is_best), style="bold" if is_best else "")
+        table.add_row(*_cells(row, now, text, is_best, predicted), style="bold" if is_best else "")
     return table
 
 
-def _cells(row: State, now: float, parameters_text: str, is_best: bool) -> list[str | Text]:
+def _cells(
+    row: State, now: float, parameters_text: str, is_best: bool, predicted: bool
+) -> list[str | Text]:
     speed = row["images_per_second"]
     return [
         Text(row["id"]),
         Text(row["state"], STYLES.get(row["state"], "red")),
         progress(row["kimg"], row["total_kimg"]),
         number(row["value"]) + _mark(row) + ("*" if is_best else " "),
+        *((format_expected(row), format_chance(row)) if predicted else ()),
         "-" if speed is None else f"{speed:.3g}" if speed < 100 else f"{speed:.0f}",
         duration(trial_eta(row, now)) if row["state"] == "running" else "",
         Text(parameters_text, no_wrap=True, overflow="ellipsis"),

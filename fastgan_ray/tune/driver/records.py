@@ -76,13 +76,15 @@ class TrialRecords(TrialCallback):
     """Writes a summary of all trials when a trial ends, and removes unneeded checkpoints.
 
     If several trials end within a short time, the summary is written once. The attribute `reports`
-    writes report.html from the summary and from the evaluations of running trials. `folder` is the
-    experiment's folder, and `metric` is the metric's name.
+    writes report.html from the summary and from the evaluations of running trials. The attribute
+    `expected` has the records of the last summary by trial id, if they have expected values (see
+    `search/expected.py`). `folder` is the experiment's folder, and `metric` is the metric's name.
     """
 
     def __init__(self, folder: Path, metric: str) -> None:
         self.folder = folder
         self.reports = Reports(folder)
+        self.expected: dict[str, Record] = {}
         self._metric = metric
         self._started: set[str] = set()  # trials that started since the driver started
         self._ended: set[str] = set()

@@ -19,6 +19,8 @@ from fastgan_ray.config.schedule import as_text
 from fastgan_ray.data.described import Described, read_described
 from fastgan_ray.files import atomic, link_tree, write_atomically
 from fastgan_ray.metrics.names import MOMENTS
+from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.search.expected import EXPECTED, with_expected
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
@@ -31,6 +33,7 @@ PUBLISHED_SECTIONS = ("model", "augment", "train")
 COLUMNS = (
     *("trial_id", "seed", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason"),
     *MOMENTS,
+    *EXPECTED,
 )
 CLEAR_ERRORS = 2.0  # in standard errors; evaluation noise rarely causes a larger difference
 
@@ -55,11 +58,16 @@ def summarise(
     name: str,
     protocol: dict[str, Any],
     pictures: Sequence[Described],
+    ranking: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the content of summary.json.
 
-    `name` is the search's name. `protocol` says how the metric is measured. `pictures` describes
-    the training pictures.
+    `records` have the keys in `EXPECTED`. `name` is the search's name. `protocol` says how the
+    metric is measured. `pictures` describes the training pictures. `ranking` is the entry that
+    `with_expected` returns.
+
+    The best trial is the one with the best value, not the one with the best expected value: its
+    generator is handed over, and the luck of its training is a part of this generator.
     """
     best = choose_best(records, spec.metric)
     default, complete = _default(records, spec)
@@ -84,7 +92,8 @@ def summarise(
         "default": default
         and {key: default[key] for key in ("trial_id", "value", "error", "state")},
         "best_beats_default": beats,
-        "verdict": verdict,
+        "verdict": f"{verdict} {ranking['sentence']}".rstrip(),
+        "ranking": ranking,
         "confirmation": None,
         "budget": {},
         "front": front_of(records, (spec.metric, *spec.costs)),
@@ -147,7 +156,14 @@ class SearchRecords(TrialRecords):
         if best is not None:
             keep_best({**best, "source": source_of(best)}, self.folder)
         name, protocol = self.folder.name, _protocol(self.folder)
-        summary = summarise(records, self._spec, name, protocol, read_described(self.folder))
+        rows = {
+            record["trial_id"]: read_rows(self.folder / "trials" / record["trial_id"])
+            for record in records
+        }
+        records, ranking = with_expected(self._spec, records, rows)
+        self.expected = {record["trial_id"]: record for record in records}
+        pictures = read_described(self.folder)
+        summary = summarise(records, self._spec, name, protocol, pictures, ranking)
         write_atomically(self.folder / "trials.csv", as_csv(records, self._spec))
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary

@@ -222,6 +222,7 @@ def _watchers(
             experiment.default if experiment.kind == "search" else None,
             experiment.grid_points,
             ProgressFile(records.folder),
+            lambda: records.expected,
         ),
         records,
     ]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from fastgan_ray.config.feature_networks import shared_data_of
 from fastgan_ray.metrics.names import final_value
+from fastgan_ray.search.expected import EXPECTED
 from fastgan_ray.tune.ray.compat import LOW_ON_MEMORY, TrialLike, last_failure
 
 State = dict[str, Any]
@@ -141,6 +142,18 @@ def observe(
     row["last_report"] = now if row["kimg"] != old["kimg"] else old["last_report"]
     row["share_before"] = share_done(row) if old is UNKNOWN else old["share_before"]
     return {**state, "trials": {**state["trials"], name: row}}
+
+
+def with_predictions(state: State, records: Mapping[str, Mapping[str, Any]]) -> State:
+    """Return the state with the keys in `EXPECTED` of each trial's record, if there is a record.
+
+    `records` are records of trials by trial id.
+    """
+    trials = {
+        name: {**row, **{key: records[name].get(key) for key in EXPECTED if name in records}}
+        for name, row in state["trials"].items()
+    }
+    return {**state, "trials": trials}
 
 
 def best_of(state: State) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastgan_ray.config.schedule import as_text
+from fastgan_ray.search.expected import EXPECTED
 from fastgan_ray.tune.wandb.session import Session, close, environment, search_id
 from fastgan_ray.tune.wandb.tags import tag_trials
 
@@ -20,7 +21,10 @@ Summary = Mapping[str, Any]
 
 # Stopped trials rank below finished trials, because their values come from shorter trainings.
 RANKS = {"finished": 0, "stopped": 1}
-COLUMNS = ("trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning")
+COLUMNS = (
+    *("trial_id", "state", "value", "error", *EXPECTED),
+    *("kimg", "seconds", "reason", "warning"),
+)
 ARM_COLUMNS = (
     *("arm", "role", "verdict", "note", "seeds", "mean", "sd", "value in the search", "low"),
     *("high", "change in %", "change low", "change high", "p (corrected)"),
@@ -179,11 +183,19 @@ def _winner(session: Session, summary: Summary, best: Mapping[str, Any]) -> dict
         "trial_run": f"{search_id(source.parents[1] / 'wandb')}-{source.name}",
         "metric": summary["metric"]["name"],
         **{key: best[key] for key in ("value", "error", "state")},
+        **_expected(summary, best["trial_id"]),
         "verdict": summary["verdict"],
         "confirmation": confirmation.get("sentence", "none"),
         "protocol": summary["protocol"],
         "note": summary.get("note", ""),
     }
+
+
+def _expected(summary: Summary, trial_id: str) -> dict[str, Any]:
+    """Return the expected value of a trial, with its interval and chance, if they are known."""
+    trials = (trial for trial in summary["trials"] if trial["trial_id"] == trial_id)
+    trial: Mapping[str, Any] = next(trials, {})
+    return {key: trial[key] for key in EXPECTED if trial.get(key) is not None}
 
 
 def _artifact(
