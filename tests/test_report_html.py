@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from datetime import datetime, timezone
 from html.parser import HTMLParser
@@ -20,6 +21,8 @@ from fastgan_ray.report.page.html import page
 from fastgan_ray.report.page.pictures import embedded
 from fastgan_ray.report.tables.leaderboard import leaderboard
 from fastgan_ray.report.tables.pareto import front_on_terminal, front_table
+from fastgan_ray.search.expected import with_expected
+from fastgan_ray.search.file.read import load_search
 from fastgan_ray.tune.search import closing
 
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=timezone.utc)
@@ -232,3 +235,28 @@ def test_the_default_is_named_wherever_its_trial_is(search):
     assert "Best trial, 00000 (published default): " in sections.headline(run)["warnings"][0]
     front = [{"trial_id": "00000", report_runs.METRIC: 1, "gflop_g": 2}]
     assert front_table(run["account"] | {"front": front}).rows[0][0] == "00000 (published default)"
+
+
+def test_the_expected_values_of_a_search_are_shown(tmp_path):
+    folder = report_runs.write_search(tmp_path / "run", 12)
+    summary = json.loads((folder / "summary.json").read_text())
+    rows = {trial["trial_id"]: trial["rows"] for trial in read_run(folder)["trials"]}
+    spec = load_search(folder / "search.yaml", {})
+    trials, ranking = with_expected(spec, summary["trials"], rows)
+    summary |= {"trials": trials, "ranking": ranking}
+    (folder / "summary.json").write_text(json.dumps(summary, allow_nan=False))
+    content = read(folder)
+    assert "chance of best" in content.text and "Expected learning curves" in content.text
+    first = next(trial for trial in trials if trial["trial_id"] == next(iter(ranking["curves"])))
+    interval = f"[{first['expected_low']:.4g}, {first['expected_high']:.4g}]"
+    assert f"{first['expected']:.4g} {interval}" in content.text
+    bands = [attributes for _, attributes in content.tags if attributes.get("class") == "band"]
+    assert len(bands) == len(ranking["curves"]) > 1
+    assert "100 % [100, 100]" in content.text  # the only parameter of the file
+
+
+def test_without_expected_values_the_page_says_why(tmp_path):
+    note = {"note": "too few", "sentence": "", "confidence": 0.8, "curves": {}, "importances": {}}
+    content = read(report_runs.write_search(tmp_path / "run", 3, ranking=note))
+    assert "There are no expected values: too few." in content.text
+    assert "chance of best" not in content.text

@@ -7,6 +7,7 @@ from fake_trials import METRIC, eight_trials, fake_trial, report, start, state_o
 from rich.console import Console
 
 from fastgan_ray.report.text import number
+from fastgan_ray.search.expected import EXPECTED
 from fastgan_ray.tune.driver.live_table import LiveTable
 from fastgan_ray.tune.driver.live_table_text import (
     duration,
@@ -16,7 +17,7 @@ from fastgan_ray.tune.driver.live_table_text import (
     trial_line,
 )
 from fastgan_ray.tune.driver.parameters_text import parameters, varied
-from fastgan_ray.tune.driver.state import new_state, observe
+from fastgan_ray.tune.driver.state import best_of, new_state, observe, with_predictions
 
 # --- the text ---
 
@@ -213,3 +214,14 @@ def test_a_resumed_search_that_had_ended_says_that_nothing_is_left():
     ]
     run_through(table := LiveTable("demo", METRIC, "minimize", 3, 40.0, Console(file=file)))
     assert "nothing left to do" not in file.getvalue().split("trial 00000")[-1]
+
+
+def test_expected_values_and_chances_have_columns_once_they_are_known():
+    state = eight_trials()
+    assert "chance" not in [column.header for column in render(state, 200.0).columns]
+    name = best_of(state)
+    record = dict(zip(EXPECTED, (220.0, 210.0, 231.0, 0.46), strict=True))
+    table = render(with_predictions(state, {name: record}), 200.0)
+    cells = {column.header: list(column.cells) for column in table.columns}
+    assert [cell for cell in cells["expected"] if cell] == ["220 [210, 231]"]
+    assert [cell for cell in cells["chance"] if cell] == ["46 %"]

@@ -33,6 +33,7 @@ from machine import provenance
 from numpy.typing import NDArray
 from record_curves import METRIC
 from record_curves import recorded as recorded_curves
+from record import FOLDER
 from replay import SimulatedTrial, replay
 from truth import Truth, recordings
 from ways_to_search import RULES, Task
@@ -87,7 +88,7 @@ def matcaps(grid: recorded_task.Task) -> Truth:
     return Truth(recordings(space, lines))
 
 
-def tasks(scale: str) -> dict[str, Callable[[int], Any]]:
+def tasks(folder: Path, scale: str) -> dict[str, Callable[[int], Any]]:
     """Return {name: a function that makes the task of a seed}."""
     grid = recorded_task.Task()
     of_matcaps = matcaps(grid)
@@ -96,7 +97,7 @@ def tasks(scale: str) -> dict[str, Callable[[int], Any]]:
         DRAWN: lambda seed: DrawnTask(of_matcaps, grid, seed),
     }
     for name in (name for role in ("choose", "report") for name in roles()[role]):
-        if (truth := truth_of(name, scale)) is not None:
+        if (truth := truth_of(folder, name, scale)) is not None:
             table[name] = truth.draw
         else:
             print(f"{name} is left out: too few recordings")
@@ -254,12 +255,13 @@ def report(
 def main() -> None:
     """Simulate the searches and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--scale", choices=SCALES, default="32px")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    _TASKS.update(tasks(options.scale))
+    _TASKS.update(tasks(options.folder, options.scale))
     jobs = [
         (name, size, rule, seed)
         for name in _TASKS

@@ -147,9 +147,10 @@ def apply_outcome(
     winner = next((arm for arm in result["arms"] if arm["name"] == result["winner"]), None)
     if winner is None:
         return _publish(folder, summary)
-    if winner["name"] == result["searched"]:
+    is_search_best = winner["trial_id"] == summary["best"]["trial_id"]
+    if winner["name"] == result["searched"] and is_search_best:
         _restore_search_best(folder)
-    else:
+    else:  # the best value of the search may be of another trial than the best expected value
         summary["best"] = _promote(spec, winner, ablation, trained, folder)
     has_verdict = winner["name"] == DEFAULT or winner["verdict"] != "no verdict"
     summary["best_beats_default"] = winner["verdict"] == "better" if has_verdict else None
