@@ -31,9 +31,9 @@ from compare import truth_of
 from design import SCALES, roles
 from machine import provenance
 from numpy.typing import NDArray
+from record import FOLDER
 from record_curves import METRIC
 from record_curves import recorded as recorded_curves
-from record import FOLDER
 from replay import SimulatedTrial, replay
 from truth import Truth, recordings
 from ways_to_search import RULES, Task
