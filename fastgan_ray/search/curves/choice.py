@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
-from fastgan_ray.search.curves.features import Knowledge, encode
+from fastgan_ray.search.curves.features import SEED, Knowledge, encode
 from fastgan_ray.search.curves.kernel import Hyperparameters
-from fastgan_ray.search.curves.posterior import Posterior, fit, prior
+from fastgan_ray.search.curves.posterior import Posterior, fit, informed, prior
 from fastgan_ray.search.curves.trials import Trial, rows_of, with_expected
 from fastgan_ray.search.space import Parameter, SearchSpace, assign, sample
 
@@ -41,6 +41,9 @@ def fitted(
     points = encode(space, [trial.point for trial in trials], knowledge)
     rows = rows_of(trials, total_kimg)
     beliefs = prior(len(points), knowledge is not None)
+    if knowledge is not None:
+        names = [parameter.name for parameter in space if parameter.name != SEED]
+        beliefs = informed(beliefs, names, knowledge.hyperparameters)
     return Posterior(fit(points, rows, beliefs, start), points, rows)
 
 

@@ -14,7 +14,11 @@ from fastgan_ray.search.space import Parameter, SearchSpace, is_number, same
 
 
 class Knowledge(Protocol):
-    """What is known about points before a search, such as their effects on other data sets."""
+    """What is known before a search, such as the effects of points on other data sets."""
+
+    @property
+    def hyperparameters(self) -> Mapping[str, float]:
+        """The hyperparameters that fit other data sets, by name (see `posterior.informed`)."""
 
     def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
         """Return the features (points, columns) of points of the search."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -72,6 +72,10 @@ PRIOR = {
 }
 
 
+# How much surer the prior of a hyperparameter is that is known from other data sets.
+SHARPER = 0.7
+
+
 def prior(arrays: int, has_knowledge: bool = False) -> Prior:
     """Return the prior of the hyperparameters for points that `encode` returns as so many `arrays`.
 
@@ -82,6 +86,23 @@ def prior(arrays: int, has_knowledge: bool = False) -> Prior:
     means = np.array([PRIOR[name][0] for name in names])
     means[:parameters] -= 0.5 * math.log(parameters)
     return Prior(means, np.array([PRIOR[name][1] for name in names]))
+
+
+def informed(
+    prior: Prior, parameters: Sequence[str], known: Mapping[str, float], share: float = SHARPER
+) -> Prior:
+    """Return a prior around the hyperparameters `known` of other data sets, by name.
+
+    `parameters` has the names of the parameters with a relevance, in their order. Where a name is
+    known, the prior's mean is the known value, and the deviation is multiplied by `share`.
+    """
+    names = [*parameters, *[""] * (len(prior.means) - len(parameters) - len(SHARED)), *SHARED]
+    means, deviations = prior.means.copy(), prior.deviations.copy()
+    for index, name in enumerate(names):
+        if name in known:
+            means[index] = math.log(known[name])
+            deviations[index] *= share
+    return Prior(means, deviations)
 
 
 @dataclass(frozen=True)

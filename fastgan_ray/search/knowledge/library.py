@@ -8,7 +8,6 @@ line has the trainings of one data set, and the source and licence of its pictur
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +60,12 @@ class Library:
     def total_kimg(self) -> float:
         """The length of the trainings, in thousands of images."""
         return longest_kimg(self.spec)
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """The hyperparameters by name; a relevance has the name of its parameter."""
+        values = np.exp(self.hyper.logs)
+        return dict(zip(_names(self.spec), values.tolist(), strict=True))
 
     @cached_property
     def posteriors(self) -> list[Posterior]:
@@ -131,8 +136,7 @@ def library_lines(library: Library) -> Iterable[str]:
         "parameters": names,
         "kimg": kimg,
         "hyperparameters": {
-            name: float(f"{math.exp(log):.4g}")
-            for name, log in zip(_names(library.spec), library.hyper.logs, strict=True)
+            name: float(f"{value:.4g}") for name, value in library.hyperparameters.items()
         },
     }
     yield _line(header)

@@ -35,6 +35,11 @@ class Knowledge:
         self._settings = base_settings(spec)
         self._total_kimg = longest_kimg(spec)
 
+    @property
+    def hyperparameters(self) -> Mapping[str, float]:
+        """The hyperparameters of the first library, by name."""
+        return self._libraries[0].hyperparameters
+
     def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
         """Return the scaled effects of points of the search, (points, data sets).
 
