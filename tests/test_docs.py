@@ -68,6 +68,7 @@ NOT_RUN = {
     "python benchmarks/": "half an hour of a core",
     "python docs/": "writes into docs/; test_the_picture_of_the_architecture_is_current runs it",
     "fastgan-ray confirm": "trains ten times; tests/test_confirm.py has a search to confirm",
+    "fastgan-ray learn": "wants a search of six trials; tests/test_knowledge.py has one",
     "fastgan-ray vote runs/demo --add": "takes what the page has saved; see tests/test_vote.py",
     "fastgan-ray weights fetch": "downloads; tests/test_metrics_weight_files.py has a server",
     "fastgan-ray weights add": "takes published files; tests/test_metrics_weight_files.py has some",
