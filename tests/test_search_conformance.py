@@ -120,14 +120,18 @@ def test_every_sampler_with_several_seeds(tmp_path, method, sampler, rule):
     trials = replay(spec, with_luck, _new_folder(tmp_path / "whole"), workers=3)
     assert len(trials) == CAP
     by_configuration: dict[str, list[tuple[int, str]]] = {}
+    numbers_of: dict[str, list[int]] = {}
     for trial in trials:
         seed = trial.point["train.seed"]
         key = str({**trial.point, "train.seed": None})
         by_configuration.setdefault(key, []).append((seed, trial.state))
-    for seeds_and_states in by_configuration.values():
+        numbers_of.setdefault(key, []).append(trial.number)
+    for key, seeds_and_states in by_configuration.items():
+        numbers = numbers_of[key]
         first, *repeats = seeds_and_states
         assert first[0] == 0
-        assert repeats == ([(1, "finished")] if first[1] == "finished" else [])
+        if trials[-1].number not in numbers:  # for the last trial, `run_cap` leaves no further seed
+            assert repeats == ([(1, "finished")] if first[1] == "finished" else [])
     broken = replay(
         spec,
         with_luck,

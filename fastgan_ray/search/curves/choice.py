@@ -18,7 +18,10 @@ from fastgan_ray.search.space import Parameter, SearchSpace, assign, sample
 
 Point = dict[str, Any]
 
-RANDOM_CANDIDATES = 200
+RANDOM_CANDIDATES = 600
+KEPT_CANDIDATES = (
+    150  # random candidates with the best expected values, which are looked at closely
+)
 BEST_POINTS = 3  # so many points with the best expected values are changed a little
 CHANGES = 25  # for each of them
 STEP = 0.15  # standard deviation of a change, as a share of a parameter's range
@@ -65,8 +68,10 @@ def next_point(
     if not tried:
         candidates = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
         return candidates[int(np.argmin(posterior.at_end(encode(space, candidates, knowledge))[0]))]
-    best_first = np.argsort(posterior.at_end(encode(space, tried, knowledge))[0])
-    candidates = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
+    best_first = np.argsort(posterior.means_at_end(encode(space, tried, knowledge)))
+    drawn = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
+    means = posterior.means_at_end(encode(space, drawn, knowledge))
+    candidates = [drawn[index] for index in np.argsort(means)[:KEPT_CANDIDATES]]
     for index in best_first[:BEST_POINTS]:
         candidates += [changed(space, tried[index], rng) for _ in range(CHANGES)]
     count = len(candidates)
