@@ -104,7 +104,6 @@ def test_a_library_is_read_as_it_was_written(library, tmp_path):
     again = read_library(path)
     assert [data.name for data in again.sets] == ["a", "b", "c"]
     np.testing.assert_allclose(again.effects(points(9)), library.effects(points(9)), atol=2e-3)
-    assert [data.name for data in again.without("b").sets] == ["a", "c"]
 
 
 def test_a_few_trials_tell_which_data_sets_a_new_one_is_like(library):

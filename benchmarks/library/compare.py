@@ -62,11 +62,14 @@ def regrets(points: BestPoints, task: Task) -> list[float]:
 
 
 def _run(
-    truths: Mapping[str, Truth], library: Library, ways: Sequence[str], job: tuple[str, int]
+    truths: Mapping[str, Truth],
+    libraries: Mapping[str, Library],
+    ways: Sequence[str],
+    job: tuple[str, int],
 ) -> tuple[str, int, dict[str, list[float]], dict[str, float]]:
     """Search one task in all ways: its set, its seed, and by way the regrets and CPU seconds."""
     name, seed = job
-    task, others = truths[name].draw(seed), library.without(name)
+    task, others = truths[name].draw(seed), libraries[name]
     curves, seconds = {}, {}
     with patch("fastgan_ray.search.knowledge.responses.package_library", lambda: others):
         for way in ways:
@@ -101,7 +104,8 @@ def main() -> None:
     jobs = [(name, seed) for name in truths for seed in range(options.seeds)]
     curves = {(name, way): np.empty((options.seeds, len(COSTS))) for name in truths for way in ways}
     seconds = dict.fromkeys(ways, 0.0)
-    run = partial(_run, truths, make_library(options.scale, options.folder), ways)
+    libraries = {name: make_library(options.scale, options.folder, name) for name in truths}
+    run = partial(_run, truths, libraries, ways)
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
         for name, seed, by_way, took in pool.imap_unordered(run, jobs):
             for way in ways:

@@ -40,8 +40,11 @@ def search_at(scale: str) -> SearchSpec:
     return spec_from_text(yaml.safe_dump(text, sort_keys=False), SPACE.name)
 
 
-def make_library(scale: str, folder: Path = FOLDER) -> Library:
-    """Return the library of all sets that have at least `MIN_POINTS` points at a scale."""
+def make_library(scale: str, folder: Path = FOLDER, without: str = "") -> Library:
+    """Return the library of all sets that have at least `MIN_POINTS` points at a scale.
+
+    The set `without` is left out: a comparison that searches this set must not know it.
+    """
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for line in recorded(folder):
         if line["scale"] == scale:
@@ -49,7 +52,7 @@ def make_library(scale: str, folder: Path = FOLDER) -> Library:
     sets = [
         data_set(name, lines[name])
         for name in SETS
-        if len({line["number"] for line in lines.get(name, [])}) >= MIN_POINTS
+        if name != without and len({line["number"] for line in lines.get(name, [])}) >= MIN_POINTS
     ]
     return learn(search_at(scale), sets)
 

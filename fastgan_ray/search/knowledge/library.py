@@ -96,11 +96,6 @@ class Library:
         ends = [posterior.means_at_end(encoded) for posterior in self.posteriors]
         return np.stack(ends, axis=1)
 
-    def without(self, name: str) -> Library:
-        """Return the library without a data set."""
-        sets = [data_set for data_set in self.sets if data_set.name != name]
-        return Library(self.spec, sets, self.hyper)
-
 
 @cache
 def package_library() -> Library:
