@@ -287,8 +287,8 @@ def test_a_failed_training_wins_nothing():
     confirmation = confirmed(make_spec(), THREE, 1, d=GOOD, t1=[22.0, None, 21.1])
     assert confirmation["winner"] == DEFAULT and confirmation["arms"][1]["ended_well"] == 2
     assert confirmation["sentence"].startswith(
-        "Not confirmed: there is no verdict on trial 00001 (better in the seeds without a failure, "
-        "but with 1 seed only the arm failed)."
+        "Not confirmed: there is no verdict on trial 00001 (better without failed trainings, but "
+        "in 1 seed, only the arm failed)."
     )
     assert "(2 of 3)" in tables.confirmation_table(confirmation).rows[1][2]
     nothing = confirmed(make_spec(), THREE, 1, d=[None] * 3, t1=[None] * 3)
@@ -328,7 +328,7 @@ def test_an_arm_that_is_dropped_says_why_everywhere():
     assert (first["verdict"], first["seeds"], first["p"]) == ("not better", 1, None)
     assert first["sd"] is None and first["values"] == [32.0, None, None]
     assert (second["verdict"], second["seeds"]) == ("better", 2)
-    why = "dropped after 1 seed: a better verdict was unlikely"
+    why = 'dropped after 1 seed: the verdict "better" had become unlikely'
     assert first["note"] == why
     assert confirmation["sentence"] == (
         "Not confirmed: trial 00001 is not better than the published default in 1 seed "

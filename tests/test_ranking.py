@@ -203,7 +203,7 @@ def test_the_value_of_the_best_checkpoint_is_that_of_a_finished_trial():
 def test_there_is_no_ranking_of_few_trials_or_several_metrics():
     of_search, rows = records(trials(3), SPEC)
     complete, entry = with_expected(SPEC, of_search, rows)
-    assert entry["note"] == "it needs 4 trials with a value (so far 3)" and not entry["curves"]
+    assert entry["note"] == "at least 4 trials must have a value (got 3)" and not entry["curves"]
     assert complete[0]["expected"] is None
     ordered = by_expected(SPEC, complete)
     assert all(a["value"] <= b["value"] for a, b in itertools.pairwise(ordered))

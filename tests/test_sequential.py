@@ -169,7 +169,8 @@ def test_an_arm_that_is_no_better_is_dropped_after_its_first_seed():
     decision, trained = run(values(base=[20, 20, 20], a=[21, 10, 10], b=[22, 9, 9]), rules())
     assert len(trained) == 3
     assert decision.arms["a"].verdict == "not better" and decision.arms["a"].p is None
-    assert decision.arms["a"].note == "dropped after 1 seed: a better verdict was unlikely"
+    note = 'dropped after 1 seed: the verdict "better" had become unlikely'
+    assert decision.arms["a"].note == note
 
 
 def test_one_seed_alone_calls_nothing_better():
@@ -197,9 +198,9 @@ def test_failures_never_make_an_arm_better():
     assert "only the arm failed" in lost.note
     dropped = decide(values(base=[30, 31, 30], a=[None, 15, 15]), rules()).arms["a"]
     assert dropped.verdict == "no verdict" and dropped.seeds == 1
-    assert "1 training failed" in dropped.note
+    assert "in 1 seed, only the arm failed" in dropped.note
     both = decide(values(base=[None] * 3, a=[None] * 3), rules()).arms["a"]
-    assert both.verdict == "no verdict" and "too few values" in both.note
+    assert both.verdict == "no verdict" and "too few trainings" in both.note
     rescued = decide(values(base=[None, 20, 20], a=[30, 32, 31]), rules((3,))).arms["a"]
     assert rescued.verdict == "no verdict" and "only the baseline failed" in rescued.note
 

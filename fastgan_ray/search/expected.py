@@ -1,4 +1,4 @@
-"""Add to the records of a search's trials what is expected of a new training of each of them."""
+"""Add expected values to the records of trials: what a new training is expected to reach."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from fastgan_ray.search.repeats import mean_values
 Record = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-# The keys of a trial's record: the expected value of a new training of its configuration, the
-# interval of this value, and the probability that the configuration is the best of those tried.
+# Keys of a trial's record: the expected value of a new training of the trial's configuration, the
+# interval of this expected value, and the probability that no other tried configuration is better.
 EXPECTED = ("expected", "expected_low", "expected_high", "best_chance")
-CURVES = 4  # trials with the best expected values, whose expected learning curves are kept
+CURVES = 4  # number of best configurations whose expected learning curves are kept
 INFEASIBLE = ("diverged", "out_of_memory")
 RANKED = ("finished", "stopped", "unfinished")
 
 
 def no_ranking(spec: SearchSpec, count: int) -> str:
-    """Return why nothing is expected of trials; "" if it is. `count` trials have a value."""
+    """Return why there are no expected values, or ""; `count` is the number of trials with a value."""
     if spec.costs:
         return "a search with several metrics has no single best trial"
     if spec.population is not None:
         return "population-based training changes the settings during a trial"
     if count < MIN_TRIALS:
-        return f"it needs {counted(MIN_TRIALS, 'trial')} with a value (so far {count})"
+        return f"at least {counted(MIN_TRIALS, 'trial')} must have a value (got {count})"
     return ""
 
 
@@ -39,12 +39,14 @@ def with_expected(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the records with the keys in `EXPECTED`, and the entry "ranking" of summary.json.
 
-    `rows` has the evaluations of each trial by its id. The keys are None for trials without a
-    value. The entry is {"note", "sentence", "confidence", "curves", "importances"}. "note" says why
-    there is no ranking; it is "" if there is one. "sentence" names the configuration with the best
-    expected value. "confidence" is that of all intervals. "curves" is {trial id: [[kimg, value,
-    low, high], ...]}, the expected learning curves of the best configurations, the best first.
-    "importances" is {parameter: [share, low, high]}. Without a ranking, the last two are empty.
+    `rows` has the evaluations of each trial by its id. The keys in `EXPECTED` are None for a trial
+    without a value, and for all trials if there is no ranking. The entry has these keys:
+    - "note": why there is no ranking; "" if there is one.
+    - "sentence": names the configuration with the best expected value; "" without a ranking.
+    - "confidence": the probability of all intervals.
+    - "curves": {trial id: [[kimg, value, low, high], ...]}, the expected learning curves of the
+      best configurations, the best first; empty without a ranking.
+    - "importances": {parameter: [share, low, high]}; empty without a ranking.
     """
     known = [record for record in records if record["state"] in (*RANKED, *INFEASIBLE)]
     trials = [trial_of(spec, record, rows[record["trial_id"]]) for record in known]
@@ -112,15 +114,18 @@ def format_chance(record: Record) -> str:
 
 def _sentence(spec: SearchSpec, record: Record) -> str:
     return (
-        f"Of a new training, the best is expected from the configuration of trial "
-        f"{record['trial_id']}: {spec.metric.name} {format_expected(record)}, an interval of "
-        f"{100 * CONFIDENCE:.0f} %. The probability that it is the best configuration of those "
-        f"tried is {format_chance(record)}."
+        f"If a configuration is trained again, that of trial {record['trial_id']} has the best "
+        f"expected value: {spec.metric.name} {format_expected(record)} "
+        f"({100 * CONFIDENCE:.0f} % interval). The probability that it is the best of the tried "
+        f"configurations is {format_chance(record)}."
     )
 
 
 def _best(spec: SearchSpec, records: Sequence[Record]) -> list[str]:
-    """Return the ids of the trials with the `CURVES` best expected values, one of equal ones."""
+    """Return the ids of the trials with the `CURVES` best expected values.
+
+    Of several trials with equal expected values (the same configuration), only one is returned.
+    """
     ids: dict[float, str] = {}
     for record in by_expected(spec, [r for r in records if r["expected"] is not None]):
         ids.setdefault(record["expected"], record["trial_id"])
@@ -128,9 +133,10 @@ def _best(spec: SearchSpec, records: Sequence[Record]) -> list[str]:
 
 
 def trial_of(spec: SearchSpec, record: Record, rows: Sequence[Row]) -> Trial:
-    """Return a trial for the Gaussian process; its last value is that of its record.
+    """Convert the record of a trial and its evaluations (`rows`) for the Gaussian process.
 
-    The record of a finished trial has the value of its best checkpoint.
+    The last value of a finished trial is that of its record, which may be the value of the trial's
+    best checkpoint. If higher is better, the values are negated.
     """
     metric, sign = spec.metric.name, _sign(spec)
     evaluations = [

@@ -1,4 +1,7 @@
-"""What is known of the luck of a seed before the first training: priors by family of metrics."""
+"""Priors for the variance of a metric over seeds, for each family of metrics.
+
+The luck of a seed is the difference between the value of one training and the mean over all seeds.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Prior:
-    """A prior for the variance of a training's value over seeds: scaled inverse chi-square.
+    """A scaled inverse chi-square prior for the variance of a training's value over seeds.
 
-    `sd` is the typical standard deviation of the logarithm of the value over seeds. `strength` is
-    the weight of this knowledge, in degrees of freedom.
+    `sd` is the typical standard deviation over seeds of the logarithm of the value. `strength` is
+    the weight of the prior, in degrees of freedom; 0 means that there is no prior.
     """
 
     sd: float
     strength: float
 
 
-# The recorded second seeds (benchmarks/confirmation.py --prior) have .04 to .08 (Frechet distance)
-# and .06 to .09 (kernel distance), with a strength of 4 or more. The strength here is smaller, so
-# that the verdicts are right with twice or half the luck, too.
+# In recorded trainings with two seeds (benchmarks/confirmation.py --prior), sd is 0.04 to 0.08 for
+# Frechet distances and 0.06 to 0.09 for kernel distances, and the strength is 4 or more. Here the
+# strength is smaller, so that few verdicts are false even if the true sd is twice or half as large.
 PRIORS = {"fd": Prior(0.06, 2.0), "kd": Prior(0.08, 2.0)}
 NO_PRIOR = Prior(0.0, 0.0)
 _FAMILIES = {"fd": r"fid|fd_", "kd": r"kid|kd_"}
@@ -29,8 +32,8 @@ _FAMILIES = {"fd": r"fid|fd_", "kd": r"kid|kd_"}
 def prior_of(metric: str) -> Prior:
     """Return the prior for the metric with this full name, e.g. fid5k_full.
 
-    Only Frechet and kernel distances have a prior, because the luck of other metrics was not
-    measured.
+    Only Frechet and kernel distances have a prior. The variance of other metrics over seeds was not
+    measured, so they get `NO_PRIOR`.
     """
     matches = (family for family, pattern in _FAMILIES.items() if re.match(pattern, metric))
     return PRIORS.get(next(matches, ""), NO_PRIOR)

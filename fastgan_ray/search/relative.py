@@ -1,4 +1,4 @@
-"""Convert values so that their differences are relative to a baseline, and back to percent."""
+"""Scale values so that differences are relative to a baseline; convert differences to percent."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def scaled(
 ) -> dict[str, dict[Key, float | None]]:
     """Scale the values on one data set, so that differences are relative to the baseline.
 
-    If `is_log` is True, return the logarithms of the values. Otherwise, divide the values by the
-    mean absolute value of the baseline.
+    `values` has the values of each arm by a key such as the seed; None is a failed training. If
+    `is_log` is True, return the logarithms of the values, which must be positive. Otherwise, divide
+    the values by the mean absolute value of the baseline.
     """
     if is_log:
         return {arm: _map(of_arm, math.log) for arm, of_arm in values.items()}

@@ -14,7 +14,7 @@ SEED = "train.seed"  # the setting in which trials of the same configuration dif
 
 
 def with_seed(spec: SearchSpec, point: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """Return `point` with train.seed for the trial number `index` (from 0) of its configuration."""
+    """Return `point` with the train.seed of its configuration's trial number `index` (from 0)."""
     return {**point, SEED: base_config(spec).train.seed + index}
 
 
@@ -36,7 +36,8 @@ def configuration_key(point: Mapping[str, Any]) -> str:
 def mean_values(trials: Sequence[Mapping[str, Any]]) -> list[float]:
     """Return for each trial the mean value of all `trials` of its configuration.
 
-    A trial is an entry of "trials" in summary.json; it needs "point" and "value".
+    A trial is an entry of "trials" in summary.json; it needs "point", and a "value" that is a
+    number.
     """
     values: dict[str, list[float]] = {}
     keys = [configuration_key(trial["point"]) for trial in trials]

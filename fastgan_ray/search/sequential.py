@@ -1,21 +1,22 @@
-"""Compare arms with a baseline while the trainings of the seeds arrive one after another.
+"""Compare arms with a baseline after each seed (a group-sequential test), and drop arms early.
 
-This module is pure: it receives the values of the trainings that have ended, and returns which
-trainings are still needed and the result of each arm. The same values always give the same
-decisions, so an interrupted confirmation continues exactly where it was.
+This module is pure: it receives the values of the trainings that have ended, and returns the result
+of each arm and which trainings are still needed. The same values always give the same decisions, so
+an interrupted confirmation continues exactly where it was.
 
-Comparison. The differences are those of logarithms if all values are positive, so they do not
-depend on the metric's scale. Two configurations with the same seed are no more alike than with two
-seeds (benchmarks/confirmation.py), so arm and baseline are two independent samples, and the test
-is Student's t-test for two samples. Its variance is moderated (Smyth 2004, "Linear models and
-empirical Bayes methods for assessing differential expression"): the variance of a training has a
-scaled inverse chi-square prior (`luck.py`), which counts like more degrees of freedom. So one seed
-already says something. Without a prior, the test is Student's.
+Test. It is Student's t-test for two independent samples. It is not paired by seed, because two
+configurations are no more alike with the same seed than with different seeds
+(benchmarks/confirmation.py). If all values are positive, their logarithms are compared, so the
+result does not depend on the metric's scale. The variance is moderated (Smyth 2004, "Linear models
+and empirical Bayes methods for assessing differential expression"): it has a scaled inverse
+chi-square prior (`luck.py`), which adds degrees of freedom. So a test is possible even with one
+seed per arm. Without a prior, the variance is the usual pooled one.
 
-Looks. After each look (a number of seeds), an arm gets a verdict if its p-value, corrected by
-Bonferroni's method for all arms and all looks, is below 1 - confidence. An arm is dropped if it is
-unlikely to be called better at the last look. Dropping arms never raises the rate of false
-verdicts, and dropped arms still count in the correction.
+Looks. A look is an interim analysis after some number of seeds. At each look, an arm gets a verdict
+if its corrected p-value is below 1 - confidence. The correction is Bonferroni's: the p-value times
+the number of arms, divided by the look's share of the error probability (`shares`). An arm is
+dropped if it is unlikely to be called better at the last look. Dropping arms never raises the rate
+of false verdicts, and dropped arms still count in the correction.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from fastgan_ray.search.statistics import Goal
 Cell = tuple[str, int]  # an arm and a seed
 Values = Mapping[str, Mapping[int, float | None]]  # {arm: {seed: value, or None if it failed}}
 
-# The shares of the error probability: none for a first look at one seed (one training that
-# collapsed must not decide), LAST_SHARE for the last look, and equal parts for the looks between.
+# The last look gets this share of the error probability, and the looks before it get equal parts of
+# the rest. A first look at one seed gets nothing, because one collapsed training must not decide.
 LAST_SHARE = 0.7
-# An arm is dropped if the probability of a better verdict at the last look is below this number.
+# An arm is dropped if the probability of the verdict "better" at the last look is below this.
 UNLIKELY = 0.1
 
 
@@ -46,12 +47,13 @@ UNLIKELY = 0.1
 class ArmResult:
     """The comparison of an arm with the baseline.
 
-    `seeds` is the number of seeds at the arm's last look, at which `verdict` and `p` were found.
+    `seeds` is the number of seeds at the arm's last look, to which `verdict` and `p` belong.
     `verdict` is "better", "worse", "indistinguishable", "not better" (dropped), "no verdict" (the
     note says why), or "" if the arm needs more trainings. `p` is two-sided and corrected for the
-    number of arms and looks; it is None at a look that gives no verdicts. `change` is the arm's
-    mean minus the baseline's in percent of the baseline, from all values of both, and `low` to
-    `high` is its confidence interval, which is not corrected.
+    number of arms and looks; it is None at a look without a test. `change` is the difference
+    between the means of arm and baseline in percent of the baseline, from all values of both; if
+    all values are positive, these are geometric means. `low` to `high` is its confidence interval,
+    which is not corrected. Numbers that cannot be computed are None.
     """
 
     seeds: int = 0
@@ -65,7 +67,7 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Decision:
-    """The results of all arms except the baseline, and the trainings that must run next."""
+    """The results of all arms except the baseline, and the trainings that the next look needs."""
 
     arms: dict[str, ArmResult]
     needed: list[Cell]
@@ -76,8 +78,8 @@ class Rules:
     """How a confirmation decides.
 
     `looks` are the numbers of seeds after which it decides, in increasing order; the last is the
-    number of all seeds. `apart` maps each arm that the metric cannot compare with the baseline to
-    the reason. These arms get no verdict, and are trained with all seeds.
+    number of all seeds. `apart` maps each arm that must not be compared with the baseline by this
+    metric to the reason. These arms get no verdict, and are trained with all seeds.
     """
 
     baseline: str
@@ -95,7 +97,7 @@ def looks_one_by_one(seeds: int) -> list[int]:
 
 
 def shares(looks: Sequence[int]) -> list[float]:
-    """Return the part of the error probability that each look may spend; the sum is 1."""
+    """Return the share of the error probability that each look spends; the sum is 1."""
     free = [0.0 if look == 1 and len(looks) > 1 else 1.0 for look in looks]
     between = sum(free[:-1])
     if not between:
@@ -107,8 +109,9 @@ def decide(values: Values, rules: Rules) -> Decision:
     """Return the results of the arms, and the trainings that are still needed.
 
     `values` has an entry for each arm and the baseline, with the trainings that have ended. A value
-    is None if the training failed. The decisions are made look by look, as if the trainings had
-    arrived in this order. Raise ValueError if the baseline is missing or a value is not finite.
+    is None if the training failed. All looks are repeated in their order, each with the values of
+    its seeds only, until one lacks a training. Raise ValueError if the baseline is missing or a
+    value is not finite.
     """
     if rules.baseline not in values:
         raise ValueError(f"the baseline {rules.baseline!r} must be one of {list(values)}")
@@ -143,10 +146,11 @@ def decide(values: Values, rules: Rules) -> Decision:
 
 @dataclass(frozen=True)
 class _Sample:
-    """The values of an arm and the baseline, compared.
+    """The statistics of the test: an arm's values against the baseline's.
 
-    `gain` is positive if the arm is better. `sd` is the moderated standard deviation of a training,
-    with `df` degrees of freedom. `counts` are the numbers of values of arm and baseline.
+    `gain` is the difference of the means, positive if the arm is better. `sd` is the moderated
+    standard deviation of one training's value, with `df` degrees of freedom. `counts` are the
+    numbers of values of arm and baseline.
     """
 
     gain: float
@@ -155,12 +159,12 @@ class _Sample:
     counts: tuple[int, int]
 
     def error(self, more: int = 0) -> float:
-        """Return the standard error of the gain when `more` seeds have been added."""
+        """Return the standard error of the gain after `more` further seeds of both."""
         return self.sd * math.sqrt(sum(1 / (count + more) for count in self.counts))
 
 
 def _sample(ours: list[float], theirs: list[float], goal: Goal, prior: Prior) -> _Sample | None:
-    """Compare two lists of values; None if a list is empty or nothing is known of the spread."""
+    """Compare two lists of values; None if one is empty or no degrees of freedom are left."""
     df = prior.strength + len(ours) + len(theirs) - 2
     if not ours or not theirs or df <= 0:
         return None
@@ -198,25 +202,25 @@ def _look(
             return replace(result, verdict=verdict)
         name = "the arm" if verdict == "better" else "the baseline"
         seeds = counted(alone, "seed")
-        note = f"{verdict} in the seeds without a failure, but with {seeds} only {name} failed"
+        note = f"{verdict} without failed trainings, but in {seeds}, only {name} failed"
         return replace(result, verdict="no verdict", note=note)
     if is_last and sample:
         return replace(result, verdict="indistinguishable")
     if is_last:
-        note = "too few values of the arm and the baseline"
+        note = "too few trainings of the arm or the baseline have a value"
         return replace(result, verdict="no verdict", note=note)
     dropped = f"dropped after {counted(look, 'seed')}"
     if failed:
-        note = f"{dropped}: {counted(failed, 'training')} failed, so it cannot be called better"
+        note = f"{dropped}: in {counted(failed, 'seed')}, only the arm failed"
         return replace(result, verdict="no verdict", note=note)
     if sample and _chance_of_better(sample, count, look, rules) < UNLIKELY:
-        note = f"{dropped}: a better verdict was unlikely"
+        note = f'{dropped}: the verdict "better" had become unlikely'
         return replace(result, verdict="not better", note=note)
     return result
 
 
 def _p_value(sample: _Sample) -> float:
-    """Return the two-sided p-value of Student's test."""
+    """Return the two-sided p-value of the t-test, without a correction."""
     error, gain = sample.error(), abs(sample.gain)
     t = gain / error if error else math.inf if gain else 0.0
     return 2 * float(stdtr(sample.df, -t))
@@ -244,10 +248,7 @@ def _with_interval(
 
 
 def _chance_of_better(sample: _Sample, count: int, look: int, rules: Rules) -> float:
-    """Return the predictive probability that the arm is called better at the last look.
-
-    The effect has a flat prior, and the standard deviation is taken as it is.
-    """
+    """Return the predictive probability of "better" at the last look (flat prior; `sd` stays)."""
     more = rules.looks[-1] - look
     tail = (1 - rules.confidence) * shares(rules.looks)[-1] / count / 2
     critical = -float(stdtrit(sample.df + 2 * more, tail))
@@ -258,7 +259,7 @@ def _chance_of_better(sample: _Sample, count: int, look: int, rules: Rules) -> f
 def _leader(
     values: Values, results: Mapping[str, ArmResult], rules: Rules
 ) -> tuple[str, float] | None:
-    """Return the best of the arms that are called better, and its mean; None if there is none."""
+    """Return the best arm with the verdict "better", and its mean; None if there is none."""
     means = {
         arm: fmean(_numbers([values[arm].get(seed) for seed in rules.seeds[: result.seeds]]))
         for arm, result in results.items()
@@ -276,7 +277,10 @@ def _behind(
     rules: Rules,
     prior: Prior,
 ) -> ArmResult:
-    """Drop an arm that is unlikely to get a better mean than the leader."""
+    """Drop an arm if its mean over all seeds is unlikely to become better than the leader's.
+
+    The leader's mean is final, because the leader gets no further seeds.
+    """
     ours = _numbers(known[arm])
     sample = _sample(ours, _numbers(known[rules.baseline]), rules.goal, prior)
     if sample is None:
@@ -292,7 +296,7 @@ def _behind(
 
 
 def _probability(distance: float, spread: float, sample: _Sample) -> float:
-    """Return the probability that a t-variable with this spread is below `distance`."""
+    """Return the probability that a t-variable of scale `spread` is below `distance`."""
     if not spread:
         return float(distance > 0)
     return float(stdtr(sample.df, distance / spread))
@@ -303,6 +307,7 @@ def _numbers(values: Sequence[float | None]) -> list[float]:
 
 
 def _fails_alone(ours: Sequence[float | None], theirs: Sequence[float | None]) -> int:
+    """Return the number of seeds in which only the training in `ours` failed."""
     pairs = zip(ours, theirs, strict=True)
     return sum(value is None and other is not None for value, other in pairs)
 
