@@ -24,7 +24,7 @@ RANKED = ("finished", "stopped", "unfinished")
 
 
 def no_ranking(spec: SearchSpec, count: int) -> str:
-    """Return why there are no expected values, or ""; `count` is the number of trials with a value."""
+    """Return why there are no expected values, or "". `count` trials have a value."""
     if spec.costs:
         return "a search with several metrics has no single best trial"
     if spec.population is not None:

@@ -1,0 +1,108 @@
+"""Does what is recorded of other data sets help to predict trainings on a new one?
+
+    PYTHONPATH=benchmarks python benchmarks/library/leave_one_out.py [--scale 32px]
+
+Each set is left out in turn. The process of a search sees a few of its trainings, the published
+default among them, and predicts all other recorded configurations: without the other sets, and
+with them. Writes results/knowledge.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from design import SCALES, SETS, search
+from make_knowledge import MIN_POINTS, make_library, trial
+from numpy.typing import NDArray
+from record import FOLDER, recorded
+
+from fastgan_ray.search.curves.choice import fitted
+from fastgan_ray.search.curves.features import encode
+from fastgan_ray.search.curves.trials import Trial
+from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+from fastgan_ray.search.knowledge.responses import Knowledge
+
+Array = NDArray[np.float64]
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "knowledge.md"
+SEEN = (2, 4, 8)  # trainings
+DRAWS = 12  # of the seen trainings
+
+
+def trials_of(folder: Path, name: str, scale: str) -> dict[int, list[Trial]]:
+    """Return the trainings of a set by the number of their configuration."""
+    trials: dict[int, list[Trial]] = {}
+    for line in recorded(folder, [name]):
+        if line["scale"] == scale:
+            trials.setdefault(line["number"], []).append(trial(line))
+    return trials
+
+
+def agreement(
+    spec: SearchSpec,
+    trials: Mapping[int, Sequence[Trial]],
+    knowledge: Knowledge | None,
+    count: int,
+    seed: int,
+) -> float:
+    """Return the correlation of predictions and values, over the configurations not seen."""
+    others = np.random.default_rng(seed).permutation([number for number in trials if number])
+    seen = [0, *others[: count - 1]]
+    asked = [
+        same
+        for n, same in trials.items()
+        if n not in seen and not any(t.is_infeasible for t in same)
+    ]
+    length = longest_kimg(spec)
+    posterior = fitted(spec.space, [trials[n][0] for n in seen], length, None, knowledge)
+    points = encode(spec.space, [same[0].point for same in asked], knowledge)
+    ends = [np.mean([np.log(list(t.values.values())[-1]) for t in same]) for same in asked]
+    return float(np.corrcoef(posterior.means_at_end(points), ends)[0, 1])
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", choices=SCALES, default="32px")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    spec = search(options.scale)
+    found = {name: trials_of(options.folder, name, options.scale) for name in SETS}
+    sets = {name: trials for name, trials in found.items() if len(trials) >= MIN_POINTS}
+    lines = [
+        "# Does what is recorded of other data sets help to predict trainings on a new one?\n",
+        f"`PYTHONPATH=benchmarks python benchmarks/library/leave_one_out.py --scale "
+        f"{options.scale}`: the correlation of predictions and values over the configurations that "
+        f"were not seen, without the other sets → with them; mean of {DRAWS} draws of the seen "
+        "trainings.\n",
+        "| set | configurations | " + " | ".join(f"{count} seen" for count in SEEN) + " |",
+        "|---" * (len(SEEN) + 2) + "|",
+    ]
+    means: list[list[Array]] = []
+    for name, trials in sets.items():
+        knowledge = Knowledge([make_library(options.scale, options.folder, name)], spec)
+        pairs = [
+            np.mean(
+                [
+                    [agreement(spec, trials, known, count, draw) for known in (None, knowledge)]
+                    for draw in range(DRAWS)
+                ],
+                axis=0,
+            )
+            for count in SEEN
+        ]
+        means.append(pairs)
+        cells = " | ".join(f"{alone:.2f} → {helped:.2f}" for alone, helped in pairs)
+        lines.append(f"| {name} | {len(trials)} | {cells} |")
+    cells = " | ".join(f"{alone:.2f} → {helped:.2f}" for alone, helped in np.mean(means, axis=0))
+    lines.append(f"| mean | | {cells} |")
+    text = "\n".join(lines) + "\n"
+    options.out.write_text(text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
