@@ -226,7 +226,7 @@ def test_what_cannot_be_learnt_is_said(tmp_path, empty_cache, capsys):
     assert call("learn", run_of(tmp_path / "few", count=3)) == 2
     assert "at least 6 trials with a value" in capsys.readouterr().err
     assert call("learn", "--forget", tmp_path / "few") == 2
-    assert "No search is known." in capsys.readouterr().err
+    assert "Recorded searches: none." in capsys.readouterr().err
 
 
 def test_a_damaged_library_is_named_with_its_mend(empty_cache):

@@ -30,10 +30,10 @@ def confirm(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="New seeds for the trainings, which are all trained. 1-5 means seeds 1 to 5. 3 "
-            "means only seed 3.",
-            show_default="as many as in the existing confirmation or the search file, else 3, one "
-            "after another until the verdict is clear",
+            help="New seeds for the trainings. All of them are trained, even if the verdict is "
+            "clear earlier. 1-5 means seeds 1 to 5. 3 means only seed 3.",
+            show_default="at most as many as in the existing confirmation or the search file, else "
+            "3; they are trained one after another until the verdict is clear",
         ),
     ] = None,
     max_concurrent: opt.MaxConcurrent = None,

@@ -16,14 +16,14 @@ def learn(
         list[Path], typer.Argument(metavar="RUN...", help="Folders of searches, e.g. runs/mine.")
     ],
     forget: Annotated[
-        bool, typer.Option("--forget", help="Let later searches learn from these no more.")
+        bool, typer.Option("--forget", help="Undo this: later searches do not learn from RUN.")
     ] = False,
 ) -> None:
     """Let later searches with the sampler curves learn from the trials of your own searches.
 
-    The trials are copied to the cache. Later searches with about the same resolution use them like
-    the recorded trainings that come with the package. Repeat the command after a search has more
-    trials.
+    The command copies the trials to the cache. Later searches with half to twice the resolution use
+    them like the recorded trainings that come with the package. If a search gets more trials, run
+    the command again.
     """
     from fastgan_ray.report.data.run_folder import read_run, read_search
     from fastgan_ray.search.knowledge.own import forget_search, learn_search
@@ -32,7 +32,7 @@ def learn(
         folder = run.expanduser().resolve()
         if forget:
             forget_search(folder.name)
-            print_line(f"Later searches do not learn from {folder.name} any more.")
+            print_line(f"Later searches no longer learn from {folder.name}.")
             continue
         spec, content = read_search(folder), read_run(folder)
         library = learn_search(folder.name, spec, content["trials"], content["pictures"])

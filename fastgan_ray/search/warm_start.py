@@ -1,4 +1,4 @@
-"""Load trials of another search, from which a new search learns (`--from`).
+"""Load trials of another search, so that a new search learns from them (`--from`).
 
 The other search may have used other pictures or a smaller resolution.
 """

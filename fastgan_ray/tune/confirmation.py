@@ -70,8 +70,9 @@ def confirm_search(
     `plan` has the number of best trials and the number of seeds. A confirmation that has already
     started never becomes smaller. `seeds` are the seeds of the trainings; they are all trained. If
     `seeds` is empty, the trainings use the seeds of an existing confirmation. If these are fewer
-    than `plan.seeds`, new seeds are added. These seeds are trained one after another, until each
-    arm has a verdict or is dropped, unless the existing confirmation had to train all its seeds.
+    than `plan.seeds`, new seeds are added. Then the seeds are trained one after another, until each
+    arm has a verdict or is dropped; but if the user named the seeds of the existing confirmation,
+    they are all trained.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -150,7 +151,7 @@ def apply_outcome(
     is_search_best = winner["trial_id"] == summary["best"]["trial_id"]
     if winner["name"] == result["searched"] and is_search_best:
         _restore_search_best(folder)
-    else:  # the best value of the search may be of another trial than the best expected value
+    else:  # the trial with the best value may differ from that with the best expected value
         summary["best"] = _promote(spec, winner, ablation, trained, folder)
     has_verdict = winner["name"] == DEFAULT or winner["verdict"] != "no verdict"
     summary["best_beats_default"] = winner["verdict"] == "better" if has_verdict else None

@@ -68,7 +68,7 @@ def expected_curves_chart(run: Run) -> Chart | None:
     """Return a chart of the expected learning curves of a search's best configurations.
 
     A line is the expected value of a new training, and its band is the interval. Dots are the
-    values that the configuration's trial had. Return None if nothing is expected.
+    measured values of the configuration's trial. Return None if there are no expected values.
     """
     curves = ((run["account"] or {}).get("ranking") or {}).get("curves")
     if not curves:

@@ -57,8 +57,8 @@ def summarise(
     """Return the content of ablation.json.
 
     `name` is the name of the run. `trials` are all trials of the ablation. `gflop` maps each arm to
-    the GFLOP per image of a training step. `rules` is None, except for a confirmation, which
-    compares its arms by these rules; its differences are in percent.
+    the GFLOP per image of a training step. `rules` is None, except for a confirmation: it compares
+    its arms by these rules, and its differences are in percent.
     """
     metric = spec.metric
     arm_trials = {arm: [trial for trial in trials if trial["arm"] == arm] for arm in spec.arms}

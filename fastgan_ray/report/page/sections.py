@@ -185,13 +185,13 @@ def expected(run: Run) -> dict[str, Any]:
     if ranking["note"]:
         return {"note": f"There are no expected values: {ranking['note']}."}
     return {
-        "note": "Expected: what a new training of the configuration is expected to reach, with an "
-        f"interval of {100 * ranking['confidence']:.0f} %; chance of best: the probability that it "
-        "is the best configuration of those tried. Both come from a Gaussian process of all "
-        "learning curves, which separates configurations from the luck of their trainings. A "
-        "confirmation trains the finished trials with the best expected values again. The rank and "
-        "the folder best/ follow the values themselves, because the luck of a training is a part "
-        "of its generator."
+        "note": 'The column "expected" is the value that a new training of the configuration is '
+        f"expected to reach, with its {100 * ranking['confidence']:.0f} % interval. The column "
+        '"chance of best" is the probability that no other tried configuration has a better '
+        "expected value. A Gaussian process of all learning curves predicts both; it separates the "
+        "effect of a configuration from the luck of its trainings. A confirmation trains the "
+        "finished trials with the best expected values again. The rank and the folder best/ follow "
+        "the measured values, because the luck of a training is a part of its generator."
     }
 
 
@@ -199,8 +199,8 @@ def importance(run: Run, values: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return {"note", "bars"}: a bar for the importance of each parameter.
 
     A bar is {"name", "share" (as text, in %), "width" (in % of the longest bar)}. If the search has
-    expected values, the importances are those of the process, with intervals. Otherwise, they are
-    `values`, the argument `importance` of `page.html.page`.
+    expected values, the importances are those of the Gaussian process, with intervals. Otherwise,
+    they are `values`, the argument `importance` of `page.html.page`.
     """
     ranking = (run["account"] or {}).get("ranking") or {}
     if ranking.get("importances"):
@@ -227,10 +227,10 @@ def _of_process(ranking: Mapping[str, Any]) -> dict[str, Any]:
         for name, (share, low, high) in shares.items()
     ]
     note = (
-        "The share of each parameter in the differences that the parameters cause, by the Gaussian "
-        "process of all learning curves, with intervals of "
-        f"{100 * ranking['confidence']:.0f} %. Trials that were stopped early count, too. Wide "
-        "intervals mean that more trials are needed."
+        "The share of each parameter in the variance of the metric that single parameters cause, "
+        f"with its {100 * ranking['confidence']:.0f} % interval. A Gaussian process of all "
+        "learning curves estimates it, also from trials that were stopped early. Wide intervals "
+        "mean that more trials are needed."
     )
     return {"note": note, "bars": bars}
 

@@ -30,13 +30,16 @@ NEW_LATENTS = (
     "checkpoints are measured again on new latents."
 )
 SEQUENTIAL = (
-    "The seeds are trained one after another, and an arm gets no further seeds when its verdict is "
-    "clear, or when it is dropped because a better verdict is unlikely. The change is that of the "
-    "mean, in percent of the baseline. The brackets are its {confidence:.0%} confidence interval. "
-    "An arm is better or worse if its p-value, corrected for the number of arms and looks, is "
-    "below {level:.2g}; an interval that does not contain 0 is not enough. The test is Student's, "
-    "with a prior for the luck of a seed. If only the arm failed with a seed, it is never called "
-    "better."
+    "The seeds are trained one after another, and the arms are compared after each seed. An arm "
+    "gets no further seeds when its verdict is clear, or when it is dropped because the verdict "
+    '"better" has become unlikely. (Seeds that the user named are all trained before a single '
+    "comparison.) The change is that of the mean, in percent of the baseline's; if all values are "
+    "positive, it is that of the geometric mean. The brackets are its {confidence:.0%} confidence "
+    "interval. An arm is better or worse if its p-value is below {level:.2g}, after a correction "
+    "for the number of arms and of comparisons. The interval is not corrected, so an interval that "
+    "does not contain 0 is not enough. The test is Student's t-test for two independent samples; "
+    "for Frechet and kernel distances, its variance has a prior from recorded trainings. An arm is "
+    "never called better if, with some seed, the arm failed and the baseline did not."
 )
 SEVERAL_SETS = (
     "± is the standard deviation over seeds. Changes are in percent of the baseline. "
@@ -207,7 +210,7 @@ def has_several_sets(summary: dict[str, Any]) -> bool:
 
 
 def is_sequential(summary: dict[str, Any]) -> bool:
-    """Return whether the ablation is a confirmation, which decides after each seed."""
+    """Return whether the ablation is a confirmation, which compares its arms by `sequential`."""
     return "looks" in summary
 
 

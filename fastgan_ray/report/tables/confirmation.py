@@ -14,8 +14,9 @@ from fastgan_ray.report.tables.table import VERDICT_STYLES, Table
 from fastgan_ray.report.text import difference, number, p_value
 
 EXPLANATION = (
-    "Each configuration was trained again to its full length with new seeds (at most {seeds}). All "
-    "trainings were measured on the same latents. ± is the standard deviation over seeds. "
+    "Each configuration was trained again to its full length with the new seeds {seeds}, or with "
+    "the first of them. All trainings were measured on the same latents. ± is the standard "
+    "deviation over seeds. "
     f"{SEQUENTIAL} "
     "A trial's value in the search is usually too good, because the trial was chosen by this value "
     "from many trials."

@@ -39,10 +39,10 @@ SHARE_BY_CHANCE = 0.65
 def kimg_expected(spec: SearchSpec) -> float:
     """Estimate the kimg that all trials take together, without the confirmation.
 
-    At each rung of Hyperband, the best 1/eta of the trials are assumed to continue. The rule
-    `chance` is assumed to save a third of the kimg of all trials, and to let as large a share of
-    the trials finish. A trial with a further seed of a configuration takes the whole length. The
-    budget is ignored.
+    At each rung of Hyperband, the best 1/eta of the trials are assumed to continue. With the rule
+    `chance`, trials are assumed to take `SHARE_BY_CHANCE` of their kimg, and the same share of them
+    to finish. Trials that train a configuration with a further seed are not stopped, so they take
+    their whole length. The budget is ignored.
     """
     total: float = {**base_settings(spec), **first_trial_point(spec)}["train.total_kimg"]
     per_trial, finished = total, 1.0

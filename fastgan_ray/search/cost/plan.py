@@ -253,9 +253,9 @@ def _largest(configs: Sequence[RunConfig]) -> ModelConfig:
 def _seed_facts(spec: SearchSpec) -> dict[str, Any] | None:
     """Return the facts of a search that trains each configuration with several seeds, else None.
 
-    They are "each" (the number of seeds), "first" (the first seed), "configurations" (how many
-    configurations get all seeds if all trials finish), and "left" (the number of trials that are
-    left for one more configuration).
+    The keys are "each" (the number of seeds), "first" (the first seed), "configurations" (the
+    number of configurations with all seeds if all trials finish), and "left" (the number of
+    remaining trials, which train one more configuration with fewer seeds).
     """
     if spec.seeds == 1:
         return None

@@ -19,11 +19,10 @@ from fastgan_ray.search.space import Parameter, SearchSpace, assign, sample
 Point = dict[str, Any]
 
 RANDOM_CANDIDATES = 600
-KEPT_CANDIDATES = (
-    150  # random candidates with the best expected values, which are looked at closely
-)
-BEST_POINTS = 3  # so many points with the best expected values are changed a little
-CHANGES = 25  # for each of them
+# The knowledge gradient is computed only for the random candidates with the best expected values.
+KEPT_CANDIDATES = 150
+BEST_POINTS = 3  # tried points with the best expected values; changed copies are candidates, too
+CHANGES = 25  # changed copies of each of these points
 STEP = 0.15  # standard deviation of a change, as a share of a parameter's range
 CHANGED_NUMBERS = 0.5  # share of the numbers that change
 CHANGED_CHOICES = 1.5  # listed parameters that change, on average
@@ -38,8 +37,8 @@ def fitted(
 ) -> Posterior:
     """Fit the Gaussian process to the evaluations of `trials`; at least one evaluation is needed.
 
-    `start` has the hyperparameters of an earlier fit, which make the new fit faster. `knowledge` is
-    what other data sets say about the points.
+    `start` has the hyperparameters of an earlier fit, which make the new fit faster. `knowledge`
+    comes from other data sets: further features of the points, and priors of the hyperparameters.
     """
     points = encode(space, [trial.point for trial in trials], knowledge)
     rows = rows_of(trials, total_kimg)

@@ -14,7 +14,7 @@ from fastgan_ray.search.space import Parameter, SearchSpace, is_number, same
 
 
 class Knowledge(Protocol):
-    """What is known before a search, such as the effects of points on other data sets."""
+    """What is known before the first trial, e.g. the effects of points on other data sets."""
 
     @property
     def hyperparameters(self) -> Mapping[str, float]:
@@ -39,8 +39,8 @@ def encode(
     The distance between two values of a parameter is at most 1. If a parameter is inactive at a
     point, the array has the middle of the parameter's values.
 
-    The seed of a training is left out: trainings that differ only in the seed have the same point.
-    If `space` has no other parameter, its list has one array of zeros.
+    The parameter train.seed gets no array, so trainings that differ only in the seed are the same
+    point. If `space` has no other parameter, the list has one array of zeros.
 
     With `knowledge`, the list has one more array: the features of the points.
     """
@@ -60,7 +60,7 @@ _ABSENT = object()
 def _columns(parameter: Parameter, values: Sequence[Any]) -> Array:
     listed = [_vector(parameter, value) for value in parameter.values or ()]
     middle = np.mean(listed, axis=0).tolist() if listed else [0.5]
-    # Listed values are looked up: a search encodes hundreds of points for each trial.
+    # Encode each listed value once, for speed: a search encodes hundreds of points for each trial.
     known = {repr(value): row for value, row in zip(parameter.values, listed, strict=True)}
     rows = [
         middle if value is _ABSENT else known.get(repr(value)) or _vector(parameter, value)

@@ -16,8 +16,9 @@ Processes"):
 
 where c_p is the Matern-5/2 kernel of the distance in parameter p, and z_p = relevance_p^2 c_p. A
 search has few trials. With a sum, all trials help to learn the effect of a single parameter. The
-product describes what the sums cannot; without it, the process takes this part for luck. Over time,
-one part of f is constant and one part changes smoothly (a squared-exponential kernel of log-time).
+product describes effects of more than two parameters together; without it, the process attributes
+them to luck. Over time, one part of f is constant and one part changes smoothly (a
+squared-exponential kernel of log-time).
 On recorded trainings, this kernel has a higher likelihood than a Matern or an exponential kernel
 (docs/findings.md).
 """

@@ -53,7 +53,8 @@ class Prior:
     deviations: Array
 
 
-# (mean, deviation): `relevance` is divided by the square root of the number of parameters.
+# The mean and the standard deviation of the logarithm of each hyperparameter. `prior` divides the
+# median of `relevance` by the square root of the number of parameters.
 PRIOR = {
     "relevance": (math.log(0.1), 1.0),
     "knowledge": (math.log(0.2), 1.0),  # relevance of the effects on other data sets
@@ -72,14 +73,15 @@ PRIOR = {
 }
 
 
-# How much surer the prior of a hyperparameter is that is known from other data sets.
+# Factor for the standard deviation of a prior whose mean comes from other data sets.
 SHARPER = 0.7
 
 
 def prior(arrays: int, has_knowledge: bool = False) -> Prior:
-    """Return the prior of the hyperparameters for points that `encode` returns as so many `arrays`.
+    """Return the prior of the hyperparameters.
 
-    With `has_knowledge`, the last array has the effects on other data sets.
+    `arrays` is the number of arrays that `encode` returns for the points. With `has_knowledge`, the
+    last array has the effects on other data sets.
     """
     parameters = arrays - has_knowledge
     names = ["relevance"] * parameters + ["knowledge"] * has_knowledge + list(SHARED)
@@ -91,10 +93,12 @@ def prior(arrays: int, has_knowledge: bool = False) -> Prior:
 def informed(
     prior: Prior, parameters: Sequence[str], known: Mapping[str, float], share: float = SHARPER
 ) -> Prior:
-    """Return a prior around the hyperparameters `known` of other data sets, by name.
+    """Return a prior around the hyperparameters that fit other data sets.
 
-    `parameters` has the names of the parameters with a relevance, in their order. Where a name is
-    known, the prior's mean is the known value, and the deviation is multiplied by `share`.
+    `known` has these hyperparameters by name; a relevance has the name of its parameter.
+    `parameters` has the names of the search's parameters, in the order of their relevances. For a
+    known name, the mean of the prior is the logarithm of the known value, and the standard
+    deviation is multiplied by `share`. Other names keep the prior.
     """
     names = [*parameters, *[""] * (len(prior.means) - len(parameters) - len(SHARED)), *SHARED]
     means, deviations = prior.means.copy(), prior.deviations.copy()
@@ -154,7 +158,7 @@ class Posterior:
         return np.asarray(solve_triangular(self.root, cross.T, lower=True))
 
     def means_at_end(self, points: Sequence[Array]) -> Array:
-        """Return only the means (n,) of `at_end`, which is much faster."""
+        """Return the means (n,) of `at_end` without the covariance, which is much faster."""
         count = len(points[0])
         cross = self.cross(points, np.zeros(count), np.full(count, -1))
         return np.asarray(self.mean + cross @ self.solved)
@@ -237,11 +241,12 @@ def fit(
 def hyperparameter_draws(
     points: Sequence[Array], rows: Rows, prior: Prior, mode: Hyperparameters, count: int
 ) -> list[Hyperparameters]:
-    """Draw `count` hyperparameters from their posterior distribution; equal calls draw the same.
+    """Draw `count` sets of hyperparameters from their posterior; equal calls draw the same.
 
-    The distribution of the logarithms is approximated by a normal one around `mode`, the result of
-    `fit` (Laplace's approximation). In no direction is it wider than the widest prior. A prediction
-    with `mode` alone is too certain: a search has few evaluations for so many hyperparameters.
+    The posterior of the logarithms is approximated by a normal distribution around `mode`, the
+    result of `fit` (Laplace's approximation). Its standard deviation is in no direction larger than
+    the largest of the prior. Predictions with `mode` alone are too certain, because a search has
+    few evaluations and many hyperparameters.
     """
     squared = squared_distances(points, points)
     slopes = [

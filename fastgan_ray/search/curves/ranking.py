@@ -27,12 +27,14 @@ from fastgan_ray.search.curves.posterior import (
 from fastgan_ray.search.curves.trials import Scale, Trial, rows_of, scale_of
 from fastgan_ray.search.space import SearchSpace
 
-MIN_TRIALS = 4  # with a value; with fewer trials, nothing is predicted
-CONFIDENCE = 0.8  # of all intervals
+MIN_TRIALS = 4  # smallest number of trials with a value from which anything is predicted
+CONFIDENCE = 0.8  # the probability of all intervals
 MAX_ROWS = 300  # evaluations that are used (see `rows_of`)
 POSTERIORS = 24  # draws of the hyperparameters; each has its own Gaussian process
-DRAWS = 4800  # of all expected values, for the probability of being the best
-MANY_TRIALS = 150  # hyperparameters are fitted to so many trials, and more need no draws of them
+DRAWS = 4800  # draws of all expected values, from which the chance of being the best is counted
+# The hyperparameters are fitted to at most this number of trials. A search with more trials uses
+# only the most probable hyperparameters, without draws.
+MANY_TRIALS = 150
 CURVE_POINTS = 24
 TINY = 1e-12
 LENGTH = "train.total_kimg"
@@ -43,10 +45,11 @@ Normal: TypeAlias = tuple[Array, Array]  # mean (n,) and covariance (n, n)
 class Expectation(NamedTuple):
     """What is expected of a new training of a configuration, in the unit of the metric.
 
-    `value` is the expected value at the end. It is computed on the scale of the process; for a
-    logarithmic scale it is the median over trainings. With the probability `CONFIDENCE` it is
-    between `low` and `high`. `chance` is the probability that the configuration has the best
-    expected value of all those tried.
+    `value` is the expected value at the end of the training. The mean over trainings is computed on
+    the scale of the process (see `scale_of`); on the logarithmic scale, `value` is the median over
+    trainings. It is between `low` and `high` with the probability `CONFIDENCE`; this interval does
+    not contain the luck of a single training. `chance` is the probability that the configuration
+    has the best expected value of all tried configurations.
     """
 
     value: float
@@ -74,10 +77,12 @@ class CurvePoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """Gaussian processes with likely hyperparameters, fitted to all `trials` of a search.
+    """Gaussian processes that are fitted to all `trials` of a search, and their predictions.
 
-    `space` has the search's parameters. `total_kimg` is the length of the longest training. Trials
-    that are infeasible or have no value are not ranked.
+    `space` has the search's parameters. `total_kimg` is the length of the longest training. Each of
+    the `posteriors` is a process with other likely hyperparameters; a prediction is the mixture of
+    theirs. `scale` converts their values to those of the metric. Trials that are infeasible or have
+    no value are not ranked.
     """
 
     space: SearchSpace
@@ -111,9 +116,10 @@ class Ranking:
         ]
 
     def curve(self, index: int) -> list[CurvePoint]:
-        """Return the expected learning curve of a new training of the configuration of a trial.
+        """Return the expected learning curve of a new training of a trial's configuration.
 
-        It goes from the first evaluation of any trial to the end of the trial's own training.
+        `index` is the index of the trial in `trials`. The curve goes from the first evaluation of
+        any trial to the end of this trial's own training.
         """
         first = min(kimg for trial in self.trials for kimg in trial.values)
         kimgs = np.geomspace(first, self._length(index), CURVE_POINTS)
@@ -124,11 +130,11 @@ class Ranking:
         return [CurvePoint(*map(float, row)) for row in zip(kimgs, *values, strict=True)]
 
     def importances(self) -> dict[str, Estimate]:
-        """Return the importance of each parameter: its share of the variance that parameters cause.
+        """Return the importance of each parameter: its share of the variance, the largest first.
 
-        The variance is that of the parameter's effect over the points of all trials. The shares add
-        up to 1; the largest is first. The interval comes from the draws of the hyperparameters, so
-        with more than `MANY_TRIALS` trials it has no width.
+        The variance of a parameter is that of its own effect over the points of all trials; effects
+        of several parameters together are ignored. The shares add up to 1. The interval comes from
+        the draws of the hyperparameters, so with more than `MANY_TRIALS` trials it has no width.
         """
         points = self.posteriors[0].points
         squared = squared_distances(points, points)
@@ -182,7 +188,7 @@ def is_ranked(trial: Trial) -> bool:
 
 
 def _summary(parts: Sequence[Normal]) -> tuple[Array, Array, Array]:
-    """Return the mean of a mixture of normal distributions, and the ends of an interval."""
+    """Return the mean of a mixture of normal distributions, and the two ends of its interval."""
     means = np.array([mean for mean, _ in parts])
     variances = np.array([np.diag(covariance) for _, covariance in parts])
     mean = means.mean(axis=0)

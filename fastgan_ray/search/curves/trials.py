@@ -14,7 +14,7 @@ from fastgan_ray.search.curves.posterior import Rows
 
 MAX_ROWS = 600
 LEAST_ROWS = 2  # that a trial keeps
-SPREAD = 0.2  # standard deviation on a linear scale; the priors are those of such values
+SPREAD = 0.2  # standard deviation of values on a linear scale, as the priors of `posterior` assume
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Trial:
 
 
 class Scale(NamedTuple):
-    """The scale of the process's values: logarithms if `unit` is None, else multiples of `unit`."""
+    """The scale of the process: logarithms if `unit` is None, else multiples of `unit`."""
 
     unit: float | None
 
@@ -46,7 +46,7 @@ class Scale(NamedTuple):
         return np.exp(scaled) if self.unit is None else np.asarray(scaled) * self.unit
 
     def variance(self, value: float, error: float) -> float:
-        """Return the variance on the scale of the process of a value with a standard error."""
+        """Return a value's variance on the scale of the process; `error` is its standard error."""
         return float((error / (value if self.unit is None else self.unit)) ** 2)
 
 
@@ -82,8 +82,8 @@ def rows_of(trials: Sequence[Trial], total_kimg: float, max_rows: int = MAX_ROWS
 def scale_of(trials: Sequence[Trial]) -> Scale:
     """Return the scale of the process for the values of all trials.
 
-    It is the logarithm. If any value is zero or negative (a kernel distance can be), all values are
-    multiplied by a number so that their standard deviation is `SPREAD` instead.
+    It is logarithmic if all values are positive. Otherwise (a kernel distance can be negative), it
+    is linear, and the standard deviation of all values is `SPREAD` on this scale.
     """
     values = [value for trial in trials for value in trial.values.values()]
     if all(value > 0 for value in values):

@@ -19,9 +19,10 @@ Limit = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Confirm(FileSection):
-    """The key `confirm`: train the best trials and the default again, with at most so many seeds.
+    """The key `confirm`: train the best trials and the default again, with new seeds.
 
-    The seeds are trained one after another, and an arm that is decided gets no further seeds.
+    `seeds` is the largest number: the seeds are trained one after another, and a trial gets no
+    further seeds when its verdict is clear.
     """
 
     top: int = Field(2, ge=1, le=20, description="number of best trials that are trained again")

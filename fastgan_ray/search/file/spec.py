@@ -27,7 +27,7 @@ DEFAULT = "published default"  # the name of the default in messages and tables
 class SearchSpec:
     """A search: its space, how it chooses and compares trials, and when it ends.
 
-    `run_cap` is the largest number of trials, and `seeds` that of the trials of a configuration.
+    `run_cap` is the largest number of trials; `seeds` is the largest number for one configuration.
     `base` (flat dotted keys) has the settings that all trials share, with the overrides applied.
     `space` has the searched parameters. Every other setting has its published default. `metric`
     compares trials and is used for early stopping; `costs` are further objectives. `spec_from_text`

@@ -1,1 +1,1 @@
-"""What trainings on other data sets say about a new search."""
+"""Recorded trainings on other data sets, and what a new search learns from them."""

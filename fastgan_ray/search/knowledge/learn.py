@@ -14,11 +14,11 @@ from fastgan_ray.search.curves.trials import rows_of
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
 from fastgan_ray.search.knowledge.library import MAX_ROWS, DataSet, Library
 
-STEPS = 40
+STEPS = 40  # largest number of iterations of the fit
 
 
 def learn(spec: SearchSpec, sets: Sequence[DataSet]) -> Library:
-    """Return the library of the trainings of several data sets in the space of `spec`."""
+    """Return a library of trainings on several data sets; all use the search space of `spec`."""
     pieces = []
     for data_set in sets:
         points = encode(spec.space, [trial.point for trial in data_set.trials])
@@ -30,11 +30,11 @@ def learn(spec: SearchSpec, sets: Sequence[DataSet]) -> Library:
 def fit_together(pieces: Sequence[tuple[Array, Rows]], prior: Prior) -> Hyperparameters:
     """Return the hyperparameters with the highest posterior density, given several data sets.
 
-    `pieces` has the squared distances and the rows of each data set (see `posterior.loss`).
+    `pieces` has the arguments `squared` and `rows` of `posterior.loss` for each data set.
     """
 
     def total(logs: Array) -> tuple[float, Array]:
-        flat = Prior(logs, np.ones_like(logs))  # its density is constant and has no slope here
+        flat = Prior(logs, np.ones_like(logs))  # adds 0 to the loss and to its gradient
         scaled = (logs - prior.means) / prior.deviations
         parts = [loss(logs, flat, squared, rows) for squared, rows in pieces]
         value = sum(value for value, _ in parts) + 0.5 * float(scaled @ scaled)

@@ -1,8 +1,9 @@
-"""A library of trainings on other data sets, and what it expects of any configuration on each set.
+"""A library of trainings on other data sets; it predicts any configuration's effect on each set.
 
-A file of a library has JSON lines. The first line describes the recordings: the search space as
-the text of a search file, the overrides of this file, and the fitted hyperparameters. Each further
-line has the trainings of one data set, and the source and licence of its pictures.
+A file of a library has JSON lines. The first line describes all trainings: the search space as the
+text of a search file, the overrides of this file, the names of the parameters, the kimg of the
+evaluations, and the fitted hyperparameters. Each further line has the trainings of one data set,
+and the source and licence of its pictures.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from fastgan_ray.search.space import sample
 
 FILE = Path(__file__).with_name("library.jsonl")
 MAX_ROWS = 480  # evaluations of a data set that are used (see `rows_of`)
-REFERENCE = 200  # random points over which the effects have the mean 0
+REFERENCE = 200  # number of random points; the mean effect over these points is 0
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """The recorded trainings of one data set; `about` has its kind, source and licence."""
+    """The recorded trainings on one data set, and the number of its pictures.
+
+    `about` has the kind, source and licence of the pictures, or the path of the user's pictures.
+    """
 
     name: str
     about: str
@@ -42,7 +46,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Library:
-    """Trainings on several data sets with the space, resolution and length of one search.
+    """Trainings on one or more data sets, with the space, resolution and length of one search.
 
     `hyper` are the hyperparameters that fit the trainings of all data sets together.
     """
@@ -63,7 +67,7 @@ class Library:
 
     @property
     def hyperparameters(self) -> dict[str, float]:
-        """The hyperparameters by name; a relevance has the name of its parameter."""
+        """The hyperparameters by name; the relevance of a parameter has the parameter's name."""
         values = np.exp(self.hyper.logs)
         return dict(zip(_names(self.spec), values.tolist(), strict=True))
 
@@ -79,15 +83,18 @@ class Library:
 
     @cached_property
     def ends(self) -> Array:
-        """The expected logarithms (`REFERENCE`, data sets) of the last values of random points."""
+        """The expected final values of random points on each data set, (`REFERENCE`, data sets).
+
+        They are on the scale of the process (see `scale_of`): logarithms if values are positive.
+        """
         rng = random.Random(0)
         return self._ends([sample(self.spec.space, rng) for _ in range(REFERENCE)])
 
     def effects(self, points: Sequence[Mapping[str, Any]]) -> Array:
         """Return the expected effect of each point on each data set, (points, data sets).
 
-        The effect is the expected logarithm of the value at the end of a training, minus its mean
-        over the space. Points are points of the library's space; a point may lack a parameter.
+        The effect is the expected final value on the scale of the process (see `ends`), minus its
+        mean over the space. `points` are points of the library's space, but may lack parameters.
         """
         return np.asarray(self._ends(points) - self.ends.mean(axis=0))
 
@@ -122,7 +129,7 @@ def read_library(path: Path) -> Library:
 
 
 def library_lines(library: Library) -> Iterable[str]:
-    """Yield the lines of a library's file; the opposite of `read_library`."""
+    """Yield the lines of a library's file, which `read_library` reads."""
     names = [parameter.name for parameter in library.spec.space]
     kimg = sorted({kimg for data in library.sets for trial in data.trials for kimg in trial.values})
     header = {
@@ -155,7 +162,7 @@ def library_lines(library: Library) -> Iterable[str]:
 
 
 def _names(spec: SearchSpec) -> list[str]:
-    """Return the names of all hyperparameters; those of relevances are names of parameters."""
+    """Return the names of all hyperparameters in order: first the parameters (relevances)."""
     return [*(parameter.name for parameter in spec.space), *SHARED]
 
 

@@ -1,6 +1,6 @@
-"""The user's own searches, which later searches learn from (the command `learn`).
+"""Keep the user's own searches in the cache, so that later searches learn from them (`learn`).
 
-Each search is a library with one data set, in a file of its own in the cache.
+Each search becomes a library with one data set, in a file of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.knowledge.learn import learn
 from fastgan_ray.search.knowledge.library import DataSet, Library, library_lines, read_library
 
-MIN_TRIALS = 6  # with a value
+MIN_TRIALS = 6  # smallest number of trials with a value
 SUFFIX = ".jsonl"
 ENDED = ("finished", "stopped", "diverged", "out_of_memory")
 
@@ -30,7 +30,7 @@ def folder() -> Path:
 
 
 def own_libraries() -> list[Library]:
-    """Return the libraries of all searches that the user has named in `learn`, by name.
+    """Return the libraries of all searches that the user has named in `learn`, sorted by name.
 
     Raise UserError if a file is damaged.
     """
@@ -52,11 +52,12 @@ def learn_search(
     trials: Sequence[Mapping[str, Any]],
     pictures: Sequence[Mapping[str, Any]],
 ) -> Library:
-    """Return the library of a search, and keep it for later searches.
+    """Return the library of a search, and write it to the cache for later searches.
 
-    `trials` are the records of the trials, each with its evaluations in the key "rows". `pictures`
-    are the sets of pictures of the search, {"path", "pictures"}. Raise UserError if the values of
-    trials cannot be compared, or if fewer than `MIN_TRIALS` trials have a value.
+    `name` is the name under which it is kept; a library of this name is replaced. `trials` are the
+    records of the trials, each with its evaluations in the key "rows". `pictures` are the search's
+    sets of pictures, {"path", "pictures" (their number)}. Raise UserError if the search has several
+    metrics or population-based training, or if fewer than `MIN_TRIALS` trials have a value.
     """
     if spec.costs or spec.population is not None:
         kind = "has several metrics" if spec.costs else "changes settings during trials"
@@ -81,6 +82,8 @@ def forget_search(name: str) -> None:
     path = folder() / f"{name}{SUFFIX}"
     if not path.is_file():
         known = sorted(other.name.removesuffix(SUFFIX) for other in folder().glob(f"*{SUFFIX}"))
-        names = f"Known searches: {', '.join(known)}." if known else "No search is known."
-        raise UserError(f"{name}: later searches do not learn from a search of this name. {names}")
+        names = ", ".join(known) or "none"
+        raise UserError(
+            f"{name}: `learn` has not recorded a search of this name. Recorded searches: {names}."
+        )
     path.unlink()

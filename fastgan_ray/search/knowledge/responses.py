@@ -1,10 +1,10 @@
-"""Describe the points of a search by what other data sets make of them.
+"""Compute features of a search's points: the expected effects of a point on other data sets.
 
-On data sets of the same kind, the same configurations are good; on data sets of another kind, the
-opposite ones may be (docs/findings.md). Two configurations with similar effects on all data sets
-of a library have similar effects on a new one. So the expected effects on the library's data sets
-are further features of a point. The Gaussian process of a search learns from the search's own
-trials how much they tell: with more trials, they matter less.
+On data sets of the same kind, the same configurations are good. On data sets of another kind, the
+same configurations may be bad (docs/findings.md). We assume that two configurations with similar
+effects on all data sets of a library also have similar effects on a new data set. So the expected
+effects on these data sets are further features of a point. The Gaussian process of a search learns
+from the search's own trials how relevant the features are. With more trials, they matter less.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fastgan_ray.search.knowledge.library import Library, package_library
 from fastgan_ray.search.knowledge.own import own_libraries
 from fastgan_ray.search.space import SearchSpace, is_number
 
-SPREAD = 0.15  # root mean square of the features; distances between points are about twice this
+SPREAD = 0.15  # root mean square distance of the features of random points from their mean
 SIMILAR = 2.0  # largest ratio between the resolutions of a library and of the search
 # In the published training, the half-life of the weight average is a share of the whole training.
 HALFLIFE = "train.ema_halflife_kimg"
 
 
 class Knowledge:
-    """What libraries know about the points of a search."""
+    """The features and hyperparameters that libraries provide for a search (see `features`)."""
 
     def __init__(self, libraries: Sequence[Library], spec: SearchSpec) -> None:
         self._libraries = libraries
@@ -41,9 +41,9 @@ class Knowledge:
         return self._libraries[0].hyperparameters
 
     def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
-        """Return the scaled effects of points of the search, (points, data sets).
+        """Return the scaled effects of points of the search, (points, data sets of all libraries).
 
-        Each library has the same weight.
+        The libraries have equal weights: each has the same share of the features' variance.
         """
         effects = []
         for library in self._libraries:
@@ -61,16 +61,19 @@ class Knowledge:
 
 
 def knowledge_of(spec: SearchSpec) -> Knowledge | None:
-    """Return what is known about a search from other data sets; None if nothing is, or if unwanted.
+    """Return what other data sets say about a search.
 
-    The pictures of a library must have at least half and at most twice the search's resolution.
+    Returns None if no library is usable, or if the search file says `knowledge: false`.
     """
     libraries = usable_libraries(spec)
     return Knowledge(libraries, spec) if spec.knowledge and libraries else None
 
 
 def usable_libraries(spec: SearchSpec) -> list[Library]:
-    """Return the libraries of the package and of the user with about the resolution of a search."""
+    """Return the libraries whose resolution is at least half and at most twice the search's.
+
+    They are the library of the package, and those of the user's own searches.
+    """
     resolution = base_config(spec).model.resolution
     return [
         library
@@ -80,7 +83,7 @@ def usable_libraries(spec: SearchSpec) -> list[Library]:
 
 
 def describe_knowledge(spec: SearchSpec) -> str:
-    """Return a text that says which trainings on other data sets a search learns from."""
+    """Say in a text from which trainings on other data sets a search learns."""
     if not spec.knowledge:
         return "none (the file says `knowledge: false`)"
     parts = [
@@ -103,8 +106,9 @@ def _on(library: Library) -> str:
 def nearest_point(space: SearchSpace, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the point of a space that is nearest to `settings` ({dotted name: value}).
 
-    A parameter is left out if it is inactive, or if none of its values is like the setting (such as
-    a policy that the space does not have).
+    A value that the space does not have is replaced by the nearest number of its parameter. A
+    parameter is left out if it is inactive, or if there is no such number; this is so for an
+    augmentation policy that the space does not have.
     """
     point: dict[str, Any] = {}
     for parameter in space:

@@ -122,9 +122,9 @@ class TrialRecords(TrialCallback):
         self.trial_ended(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Write the summary if a trial has ended since the last summary and the time has come.
+        """Write the summary if a trial has ended since the last summary, but not too often.
 
-        Writing takes at most `MAX_SHARE` of the driver's time.
+        The pause after a summary is so long that writing takes about `MAX_SHARE` of the time.
         """
         if self._is_changed and time.monotonic() >= self._due:
             self.write(trials)

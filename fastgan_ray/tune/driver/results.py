@@ -66,8 +66,8 @@ def summarise(
     metric is measured. `pictures` describes the training pictures. `ranking` is the entry that
     `with_expected` returns.
 
-    The best trial is the one with the best value, not the one with the best expected value: its
-    generator is handed over, and the luck of its training is a part of this generator.
+    The best trial is the one with the best value, not the one with the best expected value. The
+    user gets the generator of this trial, and the luck of its training is a part of the generator.
     """
     best = choose_best(records, spec.metric)
     default, complete = _default(records, spec)

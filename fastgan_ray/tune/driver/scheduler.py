@@ -67,10 +67,11 @@ class EarlyStoppingScheduler(FIFOScheduler):
     `exchange` is None if the search does not use population-based training. `trials` is the folder
     that contains all trials' folders. `is_repeat` takes a trial's point, and returns whether the
     trial trains an earlier configuration again, with another seed. Such a trial is neither stopped
-    nor compared with others, because otherwise only its good seeds would reach the end, and the
-    mean over the seeds of its configuration would be too good. Ray does not store this scheduler.
-    So after a restart, the scheduler reads the evaluations of the restored trials from their
-    folders again.
+    nor compared with others. Otherwise, only good seeds of a configuration would reach the end, and
+    its mean over seeds would be too good.
+
+    Ray does not store this scheduler. So after a restart, the scheduler reads the evaluations of
+    the restored trials from their folders again.
     """
 
     def __init__(

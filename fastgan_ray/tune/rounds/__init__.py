@@ -1,1 +1,1 @@
-"""The rounds of a confirmation: which trainings run next, their records, and how it starts."""
+"""A confirmation's trainings, round by round: which run next, their records, and the folder."""

@@ -1,4 +1,4 @@
-"""The folder of a confirmation, inside the search's folder: how it starts, and what it has."""
+"""Prepare and read the folder of a confirmation, which is inside the search's folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.sequential import Rules
 
 FOLDER = "confirm"  # the confirmation's folder, inside the search's folder
-# A file in FOLDER. "earlier" has the names of the trials of an earlier, smaller confirmation, and
-# "looks" the numbers of seeds after which the confirmation decides.
+# A JSON file in FOLDER. "earlier" has the names of the trials that ended before the confirmation
+# got more trials or seeds; they do not run again. "looks" has the numbers of seeds after which the
+# confirmation decides.
 START = "start.json"
 
 
@@ -43,12 +44,12 @@ def _start_of(folder: Path) -> dict[str, Any]:
 
 
 def earlier_trials(folder: Path) -> list[str]:
-    """Return the names of the trials that had ended before the confirmation became larger."""
+    """Return the names of the trials that ended before the confirmation became larger."""
     return list(_start_of(folder)["earlier"])
 
 
 def trains_all_seeds(folder: Path) -> bool:
-    """Return whether an existing confirmation trains all seeds, because a user named them."""
+    """Return whether a confirmation trains all its seeds before it decides (`--seeds`)."""
     return len(_start_of(folder).get("looks", [])) == 1
 
 

@@ -22,9 +22,11 @@ from fastgan_ray.tune.ray.compat import FINISHED
 class RoundSearcher(Searcher):
     """A searcher of Ray Tune that suggests the trainings that a confirmation still needs.
 
+    A round has the trainings that the next look needs. They depend only on the values of the
+    trainings that have ended (`sequential.decide`), so a round starts when all trainings of the
+    previous round have ended.
+
     `order` has all trainings that the confirmation may need, in the order of their trials' numbers.
-    The trainings that are needed next depend only on the values of the trainings that have ended
-    (`sequential.decide`). So a round starts when all trainings of the round before have ended.
     `ended` has the trials that do not run again, as in ablation.json. At most `max_concurrent`
     trials run at the same time.
     """
@@ -97,7 +99,7 @@ class RoundSearcher(Searcher):
 class RoundRecords(AblationRecords):
     """Writes the records of a confirmation's trials to ablation.json and ablation.md.
 
-    Trainings that have not started and that are not needed are left out.
+    Trials that have not started are left out, unless the next look needs them.
     """
 
     def __init__(
@@ -138,5 +140,6 @@ def order_of(trials: Sequence[Mapping[str, Any]], all_cells: Sequence[Cell]) -> 
         by_number[int(trial["trial_id"])] = cells.pop((cell.arm, cell.seed), cell)
     free = iter(cells.values())
     count = max(len(by_number) + len(cells), max(by_number, default=-1) + 1)
-    # If arms have left, numbers of their trainings may stay free. No training has these numbers.
+    # If arms have left the confirmation, numbers may be free. Each gets an unused cell, which is
+    # never trained.
     return [by_number.get(number) or next(free, None) or unused[0] for number in range(count)]

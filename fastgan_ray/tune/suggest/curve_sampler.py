@@ -22,8 +22,9 @@ from fastgan_ray.tune.suggest.parameters import INFEASIBLE, distribution, encode
 from fastgan_ray.tune.suggest.points import key_of
 from fastgan_ray.tune.suggest.study import errors_of, point_count
 
-FIRST_POINTS = 4  # Sobol points, the published default among them, before the model chooses
-FIRST_POINTS_WITH_KNOWLEDGE = 1
+# The number of Sobol points, the published default among them, before the model chooses points.
+FIRST_POINTS = 4
+FIRST_POINTS_WITH_KNOWLEDGE = 1  # if the search learns from other data sets
 
 
 class CurveSampler(BaseSampler):
@@ -41,11 +42,11 @@ class CurveSampler(BaseSampler):
 
     @cached_property
     def _knowledge(self) -> Knowledge | None:
-        """What is known from other data sets."""
+        """What other data sets say about the search; None if nothing (see `knowledge_of`)."""
         return knowledge_of(self._spec)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be read again."""
+        """Return the state without `_knowledge`, which can be computed again."""
         return {name: value for name, value in vars(self).items() if name != "_knowledge"}
 
     def infer_relative_search_space(

@@ -49,7 +49,7 @@ class State:
     suggested: int = 0
     running: dict[str, int] = field(default_factory=dict)  # {trial's name: its number in the study}
     target_reached: bool = False
-    exhausted: bool = False  # ATTEMPTS in a row have found no new and valid point
+    exhausted: bool = False  # no new and valid point was found in ATTEMPTS attempts
 
 
 class StudySearcher(Searcher):
@@ -61,8 +61,9 @@ class StudySearcher(Searcher):
     file of the Optuna study.
 
     If the search has several `seeds`, a point also has train.seed. A configuration whose trials
-    have all finished is suggested again with its next seed, before any new point. No new point is
-    suggested if the trials that are left are only enough for the next seeds of running trials.
+    have all finished is suggested again with its next seed, before any new point. A new point is
+    suggested only if more trials are left than the configurations that still train may need for
+    their next seeds.
 
     `priors` are trials of another search, the best first. The points of the first priors (their
     number is `PRIORS_TRIED`) are tried directly after the default. All priors are added to the
