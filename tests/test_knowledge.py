@@ -16,6 +16,7 @@ from fastgan_ray.search.curves.choice import fitted
 from fastgan_ray.search.curves.features import encode
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.knowledge.gains import describe_gain, expected_gain
 from fastgan_ray.search.knowledge.learn import learn
 from fastgan_ray.search.knowledge.library import (
     DataSet,
@@ -235,3 +236,19 @@ def test_a_damaged_library_is_named_with_its_mend(empty_cache):
     path.write_text("{\n")
     with pytest.raises(UserError, match=r"mine.jsonl: cannot be read .* Remove this file"):
         own_libraries()
+
+
+@pytest.mark.parametrize("sampler", ["bayes\nsampler: curves", "bayes", "random"])
+def test_the_plan_says_what_searches_of_this_size_gained(sampler):
+    text = SPEC.text.replace("bayes\nsampler: curves", sampler)
+    small, large = (spec_from_text(f"{text}run_cap: {count}\n", "t.yaml") for count in (4, 24))
+    assert expected_gain(large).trainings == pytest.approx(24)
+    assert 0 <= expected_gain(small).chance <= expected_gain(large).chance <= 1
+    assert "24 complete trainings" in describe_gain(large)
+
+
+def test_nothing_is_said_where_nothing_was_simulated():
+    assert expected_gain(search(resolution=256)) is None
+    assert describe_gain(search(resolution=256)) == ""
+    grid = SPEC.text.replace("bayes\nsampler: curves", "bayes\nsampler: gp")
+    assert expected_gain(spec_from_text(grid, "t.yaml")) is None

@@ -39,6 +39,7 @@ from fastgan_ray.search.file.spec import (
     substitutes,
     trial_count,
 )
+from fastgan_ray.search.knowledge.gains import describe_gain
 from fastgan_ray.search.knowledge.responses import describe_knowledge
 from fastgan_ray.search.space import Parameter, sample
 
@@ -84,6 +85,7 @@ def search_facts(
         "data": [data_facts(config, _largest(samples), track, needs_data)],
         "budget": spec.budget.model_dump(exclude_none=True),
         "confirmation": asdict(confirmation),
+        "expected_gain": describe_gain(spec),
         "kimg_expected": expected,
         "kimg_at_most": spec.run_cap * longest_kimg(spec),
         "gflop_per_image": gflop,
