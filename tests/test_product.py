@@ -170,8 +170,9 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     assert outcome.summary["verdict"] == summary["verdict"]
     assert len(list((search.folder / "trials").glob("*/events.out.tfevents.*"))) == 3
     lines = (search.folder / "trials.csv").read_text().splitlines()
-    columns = "trial_id,state,value,error,num_fakes,kimg,seconds,reason,"
-    columns += "last_value,best_value,best_kimg,selected_value,model.ngf,train.lr_g"
+    columns = "trial_id,seed,state,value,error,num_fakes,kimg,seconds,reason,"
+    columns += "last_value,best_value,best_kimg,selected_value,"
+    columns += "expected,expected_low,expected_high,best_chance,model.ngf,train.lr_g"
     assert lines[0] == columns
     assert len(lines) == 4
     assert summary["verdict"] in out

@@ -24,14 +24,14 @@ ZCR_D_WEIGHT: Any = Field(
     0.0,
     ge=0,
     description="weight of zCR (latent consistency) in the discriminator's loss: the mean "
-    "squared difference between the discriminator's logits of pictures from two near latents "
+    "squared difference between the discriminator's logits of pictures from two nearby latents "
     "(Zhao et al. 2021 used 5); 0 = off",
 )
 ZCR_G_WEIGHT: Any = Field(
     0.0,
     ge=0,
     description="weight of zCR (latent consistency) in the generator's loss: the more the "
-    "pictures from two near latents differ, the lower this loss (Zhao et al. 2021 used 0.5); 0 = "
+    "pictures from two nearby latents differ, the lower this loss (Zhao et al. 2021 used 0.5); 0 = "
     "off",
 )
 ZCR_NOISE: Any = Field(

@@ -203,10 +203,13 @@ class RandomMixing(nn.Module):
     First, a 1x1 convolution mixes the channels of each map. The four maps then have 64, 128, 256
     and 512 channels, the largest map first.
 
-    Then the maps are mixed one by one, the smallest first. The previous result is added to each
-    map, except to the smallest. A second 1x1 convolution then changes the number of channels to the
-    map's entry in MIXED_WIDTHS. At the end, the map is resized to its size in `sizes`. (The paper
-    resizes before this convolution, which gives the same values at four times the cost.)
+    Then the maps are mixed one by one, the smallest first. For each map:
+
+    1. The result of the previous map is added (not to the smallest map).
+    2. A 1x1 convolution of its own gives the map the number of channels in MIXED_WIDTHS.
+    3. The map is resized to its entry in `sizes`, which is the size of the next larger map.
+
+    (The paper does step 3 before step 2, with the same values at four times the cost.)
 
     `c_in` and `sizes` begin with the largest map. `rng` draws the weights, which are in the state
     dict.

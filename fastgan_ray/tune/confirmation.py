@@ -67,12 +67,14 @@ def confirm_search(
     The new summary has the confirmation's outcome, and is also written to summary.json. The folder
     best/ is updated.
 
-    `plan` has the number of best trials and the number of seeds. A confirmation that has already
-    started never becomes smaller. `seeds` are the seeds of the trainings; they are all trained. If
-    `seeds` is empty, the trainings use the seeds of an existing confirmation. If these are fewer
-    than `plan.seeds`, new seeds are added. Then the seeds are trained one after another, until each
-    arm has a verdict or is dropped; but if the user named the seeds of the existing confirmation,
-    they are all trained.
+    `plan` has the number of best trials and the number of seeds. If a confirmation has already
+    started with more trials or more seeds, its numbers are used instead.
+
+    If `seeds` is not empty, exactly these seeds are trained, all of them. If `seeds` is empty, the
+    seeds of the existing confirmation are used, and new ones are added until there are
+    `plan.seeds`. In this case, the seeds are trained one after another, until each arm has a
+    verdict or is dropped. The exception is a confirmation whose seeds the user has named before:
+    all its seeds are trained.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None

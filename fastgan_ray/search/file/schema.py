@@ -120,7 +120,7 @@ def _nested(parameters: dict[str, JsonSchemaValue]) -> dict[str, JsonSchemaValue
 
 
 def _parameter(field: JsonSchemaValue) -> JsonSchemaValue:
-    """Return the schema of an entry of `parameters`; the values must fit the schema `field`."""
+    """Return the schema of an entry of `parameters`, whose values must fit the schema `field`."""
     value = {"$ref": field["$ref"]}
     return {
         "description": field["description"],
