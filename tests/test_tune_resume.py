@@ -104,18 +104,22 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_killed_driver(tmp_path, seeds):
+@pytest.mark.parametrize(
+    ("seeds", "objective", "ended", "killed"),
+    [(1, "slow_third", ("00000", "00001"), "00002"), (2, "slow_second", ("00000",), "00001")],
+)
+def test_killed_driver(tmp_path, seeds, objective, ended, killed):
+    """With two seeds, the second trial is the first configuration again."""
     trials = tmp_path / "t" / "trials"
     whole = start_driver(tmp_path / "whole", "new", "smooth", seeds=seeds)
-    driver = start_driver(tmp_path, "new", seeds=seeds)
-    wait_until(lambda: "waiting" in lines(trials / "00002" / "ran.txt"), driver)
-    before = {name: lines(trials / name / "ran.txt") for name in ("00000", "00001")}
+    driver = start_driver(tmp_path, "new", objective, seeds=seeds)
+    wait_until(lambda: "waiting" in lines(trials / killed / "ran.txt"), driver)
+    before = {name: lines(trials / name / "ran.txt") for name in ended}
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
-    first_pid = int((trials / "00002" / "pid.txt").read_text())
+    first_pid = int((trials / killed / "pid.txt").read_text())
 
-    again = start_driver(tmp_path, "resume", seeds=seeds)
+    again = start_driver(tmp_path, "resume", objective, seeds=seeds)
     output, _ = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, output
     summary = json.loads((tmp_path / "t" / "summary.json").read_text())
@@ -123,7 +127,7 @@ def test_killed_driver(tmp_path, seeds):
     assert {trial["state"] for trial in summary["trials"]} <= {"finished", "stopped"}
     for name, log in before.items():
         assert lines(trials / name / "ran.txt") == log, f"trial {name} had ended, and ran again"
-    log = lines(trials / "00002" / "ran.txt")
+    log = lines(trials / killed / "ran.txt")
     assert log[:5] == ["begin at 0", "1", "2", "waiting", "begin at 2"]
     assert not alive(first_pid)
 
@@ -139,7 +143,7 @@ def test_killed_driver(tmp_path, seeds):
 
     # Resuming what has ended runs nothing.
     logs = {path: path.read_text() for path in trials.glob("*/ran.txt")}
-    last = start_driver(tmp_path, "resume", seeds=seeds)
+    last = start_driver(tmp_path, "resume", objective, seeds=seeds)
     output, _ = last.communicate(timeout=PATIENCE)
     assert last.returncode == 0, output
     assert {path: path.read_text() for path in trials.glob("*/ran.txt")} == logs

@@ -113,7 +113,16 @@ def killed_once(config: RunConfig, reporter: Reporter, resume_from: Path | None)
 
 def slow_third(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
     """As `smooth`; the third trial waits at 2 kimg, in the first process, to be killed there."""
-    if reporter.folder.name == "00002" and resume_from is None:
+    _wait_in("00002", config, reporter, resume_from)
+
+
+def slow_second(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """As `slow_third`, but the second trial waits."""
+    _wait_in("00001", config, reporter, resume_from)
+
+
+def _wait_in(name: str, config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    if reporter.folder.name == name and resume_from is None:
         note(reporter, "begin at 0")
         evaluate(config, reporter, 1.0, loss(config, 1))
         evaluate(config, reporter, 2.0, loss(config, 2))
