@@ -68,8 +68,10 @@ def test_an_example_applies_and_is_short(name, tmp_path):
 
 
 def test_the_new_loss_passes_the_conformance_tests(tmp_path):
-    suites = ["tests/test_conformance.py", "tests/test_step.py", "tests/test_losses.py"]
-    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "absolute", *suites]
+    suites = ["conformance", "step", "losses", "ablation_spec", "yaml_io"]
+    which = "absolute or preset_of_losses or all_errors_at_once"
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", which]
+    command += [f"tests/test_{suite}.py" for suite in suites]
     in_a_copy(EXAMPLES["A loss"], tmp_path, *command)
 
 

@@ -57,7 +57,13 @@ class TrainConfig(ScheduledSection):
     beta2: float = Field(
         0.999, ge=0, lt=1, description="decay of Adam's second moment, for both networks"
     )
-    loss: Literal["hinge", "logistic", "least_squares", "wasserstein", "relativistic"] = Field(
+    loss: Literal[
+        "hinge",
+        "logistic",
+        "least_squares",
+        "wasserstein",
+        "relativistic",
+    ] = Field(
         "hinge",
         description="adversarial loss; relativistic = the loss of R3GAN; use it with r1_gamma "
         "and r2_gamma above 0",
