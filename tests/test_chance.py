@@ -58,6 +58,7 @@ def stops(memory, seeds=3):
     return stopped, early, wrong
 
 
+@pytest.mark.slow
 def test_fewer_trials_stop_early_where_early_values_tell_nothing():
     """Of the stopped trials, at most 5 % would have been among the best tenth, in both cases."""
     stopped, early, wrong = stops(memory=8.0)

@@ -95,6 +95,7 @@ def test_each_way_spends_the_budget_and_finds_what_the_task_has(way):
         assert all(p.contains(trained[p.name]) for p in space() if p.name in trained)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ways())
 def test_a_way_with_the_same_seed_finds_the_same(way):
     found = [ways_to_search.searches()[way](Bowl(), 3) for _ in range(2)]
