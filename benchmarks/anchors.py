@@ -26,8 +26,8 @@ from search_task import WORKERS, BestPoints, Point, Task, run_trials
 from fastgan_ray.search.space import Parameter, SearchSpace, assign, is_number
 
 HPO, MULTI_FIDELITY = "HyperparameterOptimizationFacade", "MultiFidelityFacade"
-# How many trials SMAC3 is told to expect, which sets the size of its first design: complete ones,
-# or those of Hyperband's brackets, of which many are short.
+# `n_trials` of SMAC3's scenario, from which it computes the size of its initial design. With
+# Hyperband, the same cost is spent on more trials, because most of them are short.
 TRIALS = {HPO: 32, MULTI_FIDELITY: 48}
 LUCK = 0.048  # the share by which another seed moves a value (results/search.md)
 DIVERGED = 1000.0  # what SMAC3, which needs a number, gets as the distance of such a training
@@ -69,7 +69,7 @@ def auto_sampler(seed: int) -> optuna.samplers.BaseSampler:
 
 
 def heteroscedastic_gp(seed: int) -> optuna.samplers.BaseSampler:
-    """Return OptunaHub's HeteroscedasticGPSampler, which is told the variance of each value."""
+    """Return OptunaHub's HeteroscedasticGPSampler; `noise_func` gives the variance of a value."""
     sampler: optuna.samplers.BaseSampler = _from_hub(HETEROSCEDASTIC).HeteroscedasticGPSampler(
         seed=seed, noise_func=lambda trial: (LUCK * trial.value) ** 2
     )
@@ -130,9 +130,9 @@ def _smac(facade: str, task: Task, seed: int) -> BestPoints:
     return points
 
 
-def _no_function(config: Any, seed: int = 0, budget: float = 0) -> float:  # noqa: ANN401
-    """Stand for the function that SMAC3 would call, if it were not asked and told."""
-    raise NotImplementedError
+def _no_function(config: object, seed: int = 0, budget: float = 0) -> float:
+    """Fail: SMAC3 requires a target function, but never calls it with ask and tell."""
+    raise AssertionError("SMAC3 has called the target function")
 
 
 def config_space(space: SearchSpace) -> Any:  # noqa: ANN401 - the package may be missing

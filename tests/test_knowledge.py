@@ -252,3 +252,29 @@ def test_nothing_is_said_where_nothing_was_simulated():
     assert describe_gain(search(resolution=256)) == ""
     grid = SPEC.text.replace("bayes\nsampler: curves", "bayes\nsampler: gp")
     assert expected_gain(spec_from_text(grid, "t.yaml")) is None
+
+
+def test_a_search_over_seeds_is_learnt_too(tmp_path):
+    """train.seed is a parameter of the search, but not of the process."""
+    spec = spec_from_text(SPEC.text + "  train.seed: {values: [0, 1, 2]}\n", "t.yaml")
+    rng = random.Random(0)
+    trials = [training(sample(spec.space, rng), 1, rng) for _ in range(8)]
+    path = tmp_path / "library.jsonl"
+    path.write_text("".join(library_lines(learn(spec, [DataSet("a", "simulated", 9, trials)]))))
+    assert np.isfinite(Knowledge([read_library(path)], SPEC).features(points(5))).all()
+
+
+def test_a_library_in_which_nothing_matters_has_no_effect():
+    trials = [Trial(point, {4.0: 100.0}) for point in points(8)]
+    library = learn(SPEC, [DataSet("a", "simulated", 9, trials)])
+    assert np.abs(Knowledge([library], SPEC).features(points(5))).max() < 1e-6
+
+
+def test_a_damaged_library_is_an_error_before_the_first_trial(tmp_path, empty_cache, capsys):
+    (empty_cache / "knowledge").mkdir(parents=True)
+    (empty_cache / "knowledge" / "mine.jsonl").write_text("{\n")
+    (tmp_path / "t.yaml").write_text(SPEC.text)
+    arguments = ("--data", "matcaps", "--runs", tmp_path / "runs", "--wandb", "off")
+    assert call("tune", "--config", tmp_path / "t.yaml", *arguments) == 2
+    assert "mine.jsonl: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "t").exists()

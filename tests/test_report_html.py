@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.report.charts.learning_curves import expected_curves_chart
 from fastgan_ray.report.data.ranking import best_trial, ranked, trial_colours
 from fastgan_ray.report.data.run_folder import read_run
 from fastgan_ray.report.page import sections
@@ -253,6 +254,11 @@ def test_the_expected_values_of_a_search_are_shown(tmp_path):
     bands = [attributes for _, attributes in content.tags if attributes.get("class") == "band"]
     assert len(bands) == len(ranking["curves"]) > 1
     assert "100 % [100, 100]" in content.text  # the only parameter of the file
+    run = read_run(folder)
+    order = [trial["trial_id"] for trial in ranked(run)]
+    for series in expected_curves_chart(run)["series"]:  # as in the other charts
+        assert series["colour"] == trial_colours(run)[series["id"]]
+        assert series["label"] == str(order.index(series["id"]) + 1)
 
 
 def test_without_expected_values_the_page_says_why(tmp_path):

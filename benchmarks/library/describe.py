@@ -7,22 +7,20 @@ Writes results/library.md. All numbers are of logarithms of the distance.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from design import SCALES, SETS, roles
+from make_knowledge import METRIC, MIN_POINTS
 from numpy.typing import NDArray
 from picture_sets import SETS as PICTURE_SETS
-from record import FOLDER, recorded
+from record import recorded, recordings_parser
 from scipy.stats import spearmanr
 
 Array = NDArray[np.float64]
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "library.md"
-METRIC = "fd_efficientnet_lite0"
-MIN_POINTS = 6  # a set with fewer recorded points is left out
 DRAWS = 500  # of the bootstrap over points
 
 
@@ -96,6 +94,8 @@ def report(sets: Mapping[str, Curves], scale: str) -> str:
         f"`PYTHONPATH=benchmarks python benchmarks/library/describe.py --scale {scale}`: "
         f"{size.resolution} px, {size.total_kimg:g} thousand images, "
         f"{sum(len(r) for c in sets.values() for r in c.of_point.values())} trainings.\n",
+        f"Left out, with fewer than {MIN_POINTS} configurations: "
+        f"{', '.join(name for name in SETS if name not in sets) or 'none'}.\n",
         "Spread: the standard deviation over configurations at the end, in percent. Seed: that of "
         "the trainings of one configuration (with its degrees of freedom). "
         "Default: how many of the configurations are better than the published default.\n",
@@ -146,9 +146,7 @@ def _agreements(sets: Mapping[str, Curves]) -> Sequence[str]:
 
 def main() -> None:
     """Write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", choices=SCALES, default="32px")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = recordings_parser(__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     found = {name: curves_of(options.folder, name, options.scale) for name in SETS}

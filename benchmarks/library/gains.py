@@ -9,12 +9,10 @@ its own is not. The sets of the role `once` are left out.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -22,7 +20,7 @@ import torch
 from compare import truth_of
 from design import SCALES, point, roles
 from make_knowledge import make_library
-from record import FOLDER
+from record import recordings_parser
 from truth import Truth
 from ways_to_search import searches
 
@@ -54,10 +52,8 @@ def gains_of(
 
 def main() -> None:
     """Simulate the searches and write the file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", choices=SCALES, default="32px")
+    parser = recordings_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
     torch.set_num_threads(1)
     names = [*roles()["choose"], *roles()["report"]]

@@ -9,15 +9,14 @@ with them. Writes results/knowledge.md.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from design import SCALES, SETS, search
+from design import SETS, search
 from make_knowledge import MIN_POINTS, make_library, trial
 from numpy.typing import NDArray
-from record import FOLDER, recorded
+from record import recorded, recordings_parser
 
 from fastgan_ray.search.curves.choice import fitted
 from fastgan_ray.search.curves.features import encode
@@ -64,9 +63,7 @@ def agreement(
 
 def main() -> None:
     """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", choices=SCALES, default="32px")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = recordings_parser(__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     spec = search(options.scale)
@@ -77,7 +74,8 @@ def main() -> None:
         f"`PYTHONPATH=benchmarks python benchmarks/library/leave_one_out.py --scale "
         f"{options.scale}`: the correlation of predictions and values over the configurations that "
         f"were not seen, without the other sets → with them; mean of {DRAWS} draws of the seen "
-        "trainings.\n",
+        f"trainings. Left out, with fewer than {MIN_POINTS} configurations: "
+        f"{', '.join(name for name in SETS if name not in sets) or 'none'}.\n",
         "| set | configurations | " + " | ".join(f"{count} seen" for count in SEEN) + " |",
         "|---" * (len(SEEN) + 2) + "|",
     ]

@@ -8,36 +8,21 @@ points, and the hyperparameters that fit all of them.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from design import SCALES, SETS, SPACE
+from design import SETS, search
 from picture_sets import SETS as PICTURE_SETS
-from record import FOLDER, recorded
+from record import FOLDER, recorded, recordings_parser
 
 from fastgan_ray.files import write_atomically
 from fastgan_ray.search.curves.trials import Trial
-from fastgan_ray.search.file.read import spec_from_text
-from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.knowledge.learn import learn
 from fastgan_ray.search.knowledge.library import FILE, DataSet, Library, library_lines
 
 METRIC = "fd_efficientnet_lite0"
 MIN_POINTS = 6  # a set with fewer recorded points is left out
-DIGITS = 4
-
-
-def search_at(scale: str) -> SearchSpec:
-    """Return the search whose space, resolution and length the recordings have."""
-    text = yaml.safe_load(SPACE.read_text())
-    size = SCALES[scale]
-    text["base"]["model"]["resolution"] = size.resolution
-    text["base"]["train"]["total_kimg"] = size.total_kimg
-    text["base"]["eval"]["every_kimg"] = size.every_kimg
-    return spec_from_text(yaml.safe_dump(text, sort_keys=False), SPACE.name)
 
 
 def make_library(scale: str, folder: Path = FOLDER, without: str = "") -> Library:
@@ -54,7 +39,7 @@ def make_library(scale: str, folder: Path = FOLDER, without: str = "") -> Librar
         for name in SETS
         if name != without and len({line["number"] for line in lines.get(name, [])}) >= MIN_POINTS
     ]
-    return learn(search_at(scale), sets)
+    return learn(search(scale), sets)
 
 
 def data_set(name: str, lines: Sequence[Mapping[str, Any]]) -> DataSet:
@@ -84,14 +69,14 @@ PICTURES = {
 
 def main() -> None:
     """Write the library."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", choices=SCALES, default="32px")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = recordings_parser(__doc__)
     options = parser.parse_args()
     library = make_library(options.scale, options.folder)
     write_atomically(FILE, "".join(library_lines(library)))
     for known in library.sets:
         print(f"{known.name}: {len(known.trials)} trainings ({known.about})")
+    left_out = sorted({*SETS} - {known.name for known in library.sets})
+    print(f"Left out, with fewer than {MIN_POINTS} configurations: {', '.join(left_out) or 'none'}")
 
 
 if __name__ == "__main__":

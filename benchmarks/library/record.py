@@ -144,6 +144,14 @@ def missing(folder: Path, share: int, of: int) -> Iterator[Training]:
             yield training
 
 
+def recordings_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options of programs that read recordings: `--scale`, `--folder`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--scale", choices=SCALES, default="32px")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the recordings")
+    return parser
+
+
 def main() -> None:
     """Record what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -188,9 +188,9 @@ class AblationRecords(TrialRecords):
         rules: Rules | None = None,
     ) -> None:
         super().__init__(folder, spec.metric.name)
-        self._rules = rules
+        self.rules = rules
         self._ended_before = ended
-        self._spec = spec
+        self.spec = spec
         self._order = order
         self._gflop = {arm: gflop_per_image(arm_config(spec, arm)) for arm in spec.arms}
 
@@ -205,12 +205,12 @@ class AblationRecords(TrialRecords):
             for number, cell in enumerate(self._order)
         ]
         trials = self.listed(trials, {*by_name})
-        summary = summarise(self._spec, self.folder.name, trials, self._gflop, self._rules)
+        summary = summarise(self.spec, self.folder.name, trials, self._gflop, self.rules)
         summary["pictures"] = read_described(self.folder)
         write_atomically(self.folder / "ablation.json", json.dumps(summary, indent=1))
         write_atomically(self.folder / "ablation.md", tables.markdown(summary, "curves.svg"))
         if over:
-            metric = curve_metric(trials, self._spec.metric.name)
+            metric = curve_metric(trials, self.spec.metric.name)
             curves = arm_curves(trials, metric)
             write_atomically(self.folder / "curves.csv", curve_files.as_csv(curves))
             curve_files.draw(curves, summary, metric, self.folder / "curves")
@@ -243,7 +243,7 @@ class AblationRecords(TrialRecords):
             "data": data_name(cell.data),
             "seed": cell.seed,
             **{key: record[key] for key in ("state", "kimg", "seconds", "reason", *MOMENTS)},
-            "value": _compared(record, self._spec.compare),
+            "value": _compared(record, self.spec.compare),
             "rows": read_rows(folder),
             "protocol": _protocol(folder),
         }

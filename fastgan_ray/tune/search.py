@@ -29,6 +29,7 @@ from fastgan_ray.search.file.spec import (
     start_point,
     trial_count,
 )
+from fastgan_ray.search.knowledge.responses import knowledge_of
 from fastgan_ray.search.resume import search_changes
 from fastgan_ray.search.space import size
 from fastgan_ray.search.warm_start import Prior, load_priors
@@ -76,6 +77,8 @@ def run_search(
 
 def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
     longest, plan = longest_kimg(spec), plan_confirmation(spec)
+    if spec.sampler == "curves":
+        knowledge_of(spec)  # a damaged library is an error now, not after the first trial
 
     def make_searcher(folder: Path, max_concurrent: int, resuming: bool) -> StudySearcher:
         journal = folder / "study.journal"

@@ -11,7 +11,7 @@ from fastgan_ray.report.charts.axis import Axis
 from fastgan_ray.report.charts.layout import Chart, Mark, svg_path
 from fastgan_ray.report.data.ablation import FAILED
 from fastgan_ray.report.data.learning_curves import Point, trial_curve, with_all_seeds
-from fastgan_ray.report.data.ranking import arm_dash, ranked
+from fastgan_ray.report.data.ranking import arm_dash, ranked, trial_colours
 from fastgan_ray.report.data.run_folder import Run
 from fastgan_ray.search.expected import format_chance, format_expected
 
@@ -68,7 +68,8 @@ def expected_curves_chart(run: Run) -> Chart | None:
     """Return a chart of the expected learning curves of a search's best configurations.
 
     A line is the expected value of a new training, and its band is the interval. Dots are the
-    measured values of the configuration's trial. Return None if there are no expected values.
+    measured values of the configuration's trial. Colour and label (the rank) are those of the trial
+    in all charts. Return None if there are no expected values.
     """
     curves = ((run["account"] or {}).get("ranking") or {}).get("curves")
     if not curves:
@@ -88,7 +89,8 @@ def expected_curves_chart(run: Run) -> Chart | None:
     x = layout.kimg_axis([kimg for kimg, *_ in (*bands, *dots)])
     y = layout.y_axis([value for _, *values in (*bands, *dots) for value in values])
     series = []
-    for rank, (name, curve) in enumerate(curves.items(), 1):
+    colours, order = trial_colours(run), [trial["trial_id"] for trial in ranked(run)]
+    for name, curve in curves.items():
         kimgs, values, low, high = zip(*curve, strict=True)
         line, lower, upper = (
             [(x.at(kimg), y.at(value)) for kimg, value in zip(kimgs, part, strict=True)]
@@ -97,8 +99,8 @@ def expected_curves_chart(run: Run) -> Chart | None:
         series.append(
             {
                 "id": name,
-                "label": str(rank),
-                "colour": f"c{rank}",
+                "label": str(order.index(name) + 1),
+                "colour": colours[name],
                 "dash": 0,
                 "path": svg_path(line),
                 "partial": "",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
-from fastgan_ray.search.curves.features import SEED, Knowledge, encode
+from fastgan_ray.search.curves.features import Knowledge, encode, encoded_parameters
 from fastgan_ray.search.curves.kernel import Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior, fit, informed, prior
 from fastgan_ray.search.curves.trials import Trial, rows_of, with_expected
@@ -44,7 +44,7 @@ def fitted(
     rows = rows_of(trials, total_kimg)
     beliefs = prior(len(points), knowledge is not None)
     if knowledge is not None:
-        names = [parameter.name for parameter in space if parameter.name != SEED]
+        names = [parameter.name for parameter in encoded_parameters(space)]
         beliefs = informed(beliefs, names, knowledge.hyperparameters)
     return Posterior(fit(points, rows, beliefs, start), points, rows)
 

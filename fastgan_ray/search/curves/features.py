@@ -10,6 +10,7 @@ import numpy as np
 
 from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.search.curves.kernel import Array
+from fastgan_ray.search.repeats import SEED
 from fastgan_ray.search.space import Parameter, SearchSpace, is_number, same
 
 
@@ -22,6 +23,11 @@ class Knowledge(Protocol):
 
     def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
         """Return the features (points, columns) of points of the search."""
+
+
+def encoded_parameters(space: SearchSpace) -> list[Parameter]:
+    """Return the parameters that `encode` returns an array for: all except train.seed."""
+    return [parameter for parameter in space if parameter.name != SEED]
 
 
 def encode(
@@ -46,14 +52,12 @@ def encode(
     """
     columns = [
         _columns(parameter, [point.get(parameter.name, _ABSENT) for point in points])
-        for parameter in space
-        if parameter.name != SEED
+        for parameter in encoded_parameters(space)
     ]
     columns = columns or [np.zeros((len(points), 1))]
     return [*columns, knowledge.features(points)] if knowledge else columns
 
 
-SEED = "train.seed"
 _ABSENT = object()
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from scipy.stats import norm
 
-from fastgan_ray.search.curves.features import SEED, encode
+from fastgan_ray.search.curves.features import encode, encoded_parameters
 from fastgan_ray.search.curves.kernel import Array, matern, squared_distances
 from fastgan_ray.search.curves.posterior import (
     Posterior,
@@ -145,7 +145,7 @@ class Ranking:
             shares.append(variances / max(float(variances.sum()), TINY))
         mean = np.mean(shares, axis=0)
         low, high = np.quantile(shares, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2], axis=0)
-        names = [parameter.name for parameter in self.space if parameter.name != SEED]
+        names = [parameter.name for parameter in encoded_parameters(self.space)]
         return {
             names[index]: Estimate(float(mean[index]), float(low[index]), float(high[index]))
             for index in np.argsort(-mean)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan_ray.search.curves.features import encode
+from fastgan_ray.search.curves.features import encode, encoded_parameters
 from fastgan_ray.search.curves.kernel import SHARED, Array, Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior
 from fastgan_ray.search.curves.trials import Trial, rows_of
@@ -163,7 +163,7 @@ def library_lines(library: Library) -> Iterable[str]:
 
 def _names(spec: SearchSpec) -> list[str]:
     """Return the names of all hyperparameters in order: first the parameters (relevances)."""
-    return [*(parameter.name for parameter in spec.space), *SHARED]
+    return [*(parameter.name for parameter in encoded_parameters(spec.space)), *SHARED]
 
 
 def _line(content: Mapping[str, Any]) -> str:

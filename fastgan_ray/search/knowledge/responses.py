@@ -22,6 +22,7 @@ from fastgan_ray.search.knowledge.own import own_libraries
 from fastgan_ray.search.space import SearchSpace, is_number
 
 SPREAD = 0.15  # root mean square distance of the features of random points from their mean
+TINY = 1e-6  # smallest spread of effects; below, they are rounding errors
 SIMILAR = 2.0  # largest ratio between the resolutions of a library and of the search
 # In the published training, the half-life of the weight average is a share of the whole training.
 HALFLIFE = "train.ema_halflife_kimg"
@@ -49,7 +50,8 @@ class Knowledge:
         for library in self._libraries:
             translated = [self._translated(point, library) for point in points]
             spread = np.sqrt(len(self._libraries) * library.ends.var(axis=0).sum())
-            effects.append(library.effects(translated) * SPREAD / spread)
+            # If all trainings of a library have the same value, there is no effect.
+            effects.append(library.effects(translated) * SPREAD / max(spread, TINY))
         return np.concatenate(effects, axis=1)
 
     def _translated(self, point: Mapping[str, Any], library: Library) -> dict[str, Any]:

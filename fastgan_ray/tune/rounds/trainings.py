@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,21 +101,10 @@ class RoundRecords(AblationRecords):
     Trials that have not started are left out, unless the next look needs them.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        spec: AblationSpec,
-        order: Sequence[Cell],
-        ended: Mapping[str, Record],
-        rules: Rules,
-    ) -> None:
-        super().__init__(folder, spec, order, ended, rules)
-        self._arms = list(spec.arms)
-        self._decide = partial(decide, rules=rules)
-
     def listed(self, trials: list[Record], started: Container[str]) -> list[Record]:
         """Return the trials that have started or that the confirmation needs."""
-        needed = self._decide(ended_values(self._arms, trials)).needed
+        assert self.rules is not None  # a confirmation has rules
+        needed = decide(ended_values(self.spec.arms, trials), self.rules).needed
         return [
             trial
             for trial in trials
