@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import anchors
+import freeze_thaw
 import optuna
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -25,6 +26,7 @@ from search_task import (
     Point,
     Search,
     Task,
+    best_expected,
     best_points,
     run_trials,
 )
@@ -60,9 +62,20 @@ SAMPLERS = {
     "curves alone": "method: bayes\nsampler: curves\nknowledge: false",
 }
 
+# Ways of `freeze_thaw`, which the product does not have, and what they may do.
+MOVES = {
+    "freeze-thaw: whole trainings": freeze_thaw.Moves(),
+    "freeze-thaw: pauses": freeze_thaw.Moves(pauses=True),
+    "freeze-thaw: second seeds": freeze_thaw.Moves(seeds=True),
+    "freeze-thaw: by cost": freeze_thaw.Moves(by_cost=True),
+    "freeze-thaw: pauses, second seeds, by cost": freeze_thaw.Moves(True, True, True),
+}
+
 
 def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) -> BestPoints:
     """Search with the product: its searcher with a sampler and its stopping rules.
+
+    The best point is that with the best value.
 
     `first`: a search of shorter trainings runs before, and this one starts from its trials, as with
     `--from`. It costs `SHORT_BUDGET` more.
@@ -78,6 +91,13 @@ def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) ->
     )
     priors = [Prior(point, rank, str(number)) for rank, (_, number, point) in enumerate(ranked)]
     return best_points(simulate(sampler, rule, task, seed, task.kimg, BUDGET, priors))
+
+
+def ours_expected(sampler: str, rule: str, task: Task, seed: int) -> BestPoints:
+    """Search as `ours`. The best point is that with the best expected value."""
+    space = task.spec(SAMPLERS[sampler], "", seed, task.kimg[-1]).space
+    trials = simulate(sampler, rule, task, seed, task.kimg, BUDGET)
+    return best_points(trials, best_expected(space, task.kimg[-1]))
 
 
 def simulate(
@@ -258,8 +278,15 @@ def searches() -> dict[str, Search]:
         for sampler in SAMPLERS
         for rule in RULES
     }
+    expected: dict[str, Search] = {
+        f"{sampler}, {rule}, expected": functools.partial(ours_expected, sampler, rule)
+        for sampler in SAMPLERS
+        for rule in RULES
+    }
     return {
         **table,
+        **expected,
+        **{name: functools.partial(freeze_thaw.search, moves) for name, moves in MOVES.items()},
         "tpe, asha 3, --from a search of 0.4 kimg": functools.partial(
             ours, "tpe", "asha 3", first=True
         ),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
-from fastgan_ray.search.curves.choice import changed, fitted, next_point
+from fastgan_ray.search.curves.choice import Pool, best_candidate, changed, fitted, random_pool
 from fastgan_ray.search.curves.features import encode
 from fastgan_ray.search.curves.kernel import SHARED, Hyperparameters, squared_distances
 from fastgan_ray.search.curves.posterior import Posterior, Rows, fit, loss, prior
@@ -186,23 +186,35 @@ def test_what_matters_is_found_and_predicted():
     assert (np.abs(mean - truth) < 3.5 * np.sqrt(np.diag(covariance))).all()
 
 
-def test_the_next_point_is_near_the_best_and_not_where_a_trial_runs():
-    trials = simulated(30)
+def test_the_best_candidate_is_near_the_best_and_not_where_a_trial_runs():
+    trials, pool = simulated(30), random_pool(SPACE, 0)
     posterior = fitted(SPACE, trials, 4.0)
-    rng = random.Random(0)
-    point = next_point(SPACE, trials, posterior, rng)
+    point, gain = best_candidate(SPACE, trials, posterior, pool, random.Random(0))
     assert 3e-4 < point["train.lr_g"] < 3e-3 and point["train.loss"] == "hinge"
     running = [*trials, Trial(point, {}, is_running=True)]
-    other = next_point(SPACE, running, fitted(SPACE, running, 4.0), random.Random(0))
-    assert other != point
+    other, less = best_candidate(
+        SPACE, running, fitted(SPACE, running, 4.0), pool, random.Random(0)
+    )
+    assert other != point and 0 < less < gain < 0.1
+
+
+def test_a_tried_point_is_no_candidate():
+    space = SPACE[:1]
+    points = random_pool(space, 0).points[:12]
+    trials = [Trial(point, {4.0: 100.0}) for point in points[:9]]
+    pool, posterior = Pool(points, encode(space, points)), fitted(space, trials, 4.0)
+    for seed in range(5):
+        point, _ = best_candidate(space, trials, posterior, pool, random.Random(seed))
+        assert point not in points[:9]
 
 
 def test_if_no_trial_was_feasible_a_point_is_chosen_all_the_same():
     trials = [
         Trial(changed(SPACE, POINT, random.Random(i)), {}, is_infeasible=True) for i in range(4)
     ]
-    point = next_point(SPACE, trials, fitted(SPACE, trials, 4.0), random.Random(0))
-    assert point not in [trial.point for trial in trials]
+    posterior = fitted(SPACE, trials, 4.0)
+    point, gain = best_candidate(SPACE, trials, posterior, random_pool(SPACE, 0), random.Random(0))
+    assert point not in [trial.point for trial in trials] and gain == math.inf
 
 
 def test_rows_of_trials():

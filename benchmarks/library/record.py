@@ -1,6 +1,6 @@
 """Record the library's trainings: what the files lack, in the design's order.
 
-    python benchmarks/library/record.py --share 0 --of 2 [--set NAME] [--scale NAME] [--limit N]
+    python benchmarks/library/record.py --share 0 --of 2 [--set NAME...] [--scale NAME] [--limit N]
 
 Appends a line for each training to NAME.jsonl in benchmarks/data/library and goes on where it was.
 Several processes may run at once, each with a share of its own. `build_sets.py` comes first.
@@ -157,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--share", type=int, default=0)
     parser.add_argument("--of", type=int, default=1)
-    parser.add_argument("--set", choices=SETS)
+    parser.add_argument("--set", nargs="*", default=SETS, choices=SETS)
     parser.add_argument("--scale", choices=SCALES)
     parser.add_argument("--limit", type=int, help="trainings after which to stop")
     parser.add_argument("--folder", type=Path, default=FOLDER)
@@ -166,7 +166,7 @@ def main() -> None:
     wanted = (
         training
         for training in missing(options.folder, options.share, options.of)
-        if options.set in (None, training.set) and options.scale in (None, training.scale)
+        if training.set in options.set and options.scale in (None, training.scale)
     )
     for count, training in enumerate(wanted):
         if count == options.limit:

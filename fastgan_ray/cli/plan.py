@@ -15,6 +15,7 @@ from fastgan_ray.report.text import parameter_count, settings_text
 from fastgan_ray.search.confirmation import best_trials
 from fastgan_ray.search.cost.data_facts import unusable_data
 from fastgan_ray.search.cost.plan import value_text
+from fastgan_ray.search.file.budget import COUNTED
 from fastgan_ray.search.file.spec import DEFAULT
 
 if TYPE_CHECKING:
@@ -209,15 +210,20 @@ def _confirmation_text(plan: Mapping[str, Any]) -> str:
 def _budget_text(facts: Mapping[str, Any]) -> str:
     """Describe the limits of the budget, and the part that is reserved for the confirmation."""
     budget, confirmation = facts["budget"], facts["confirmation"]["kimg"]
-    if not budget:
-        return "none"
-    text = ", ".join(f"{limit:g} {key.replace('_', '-')}" for key, limit in budget.items())
-    if confirmation:
+    limits = {key: budget[key] for key in COUNTED if key in budget}
+    parts = [f"{limit:g} {key.replace('_', '-')}" for key, limit in limits.items()]
+    if "until" in budget:
+        parts.append(
+            "until a further trial is expected to improve the result by less than "
+            f"{budget['least_gain']:g} %"
+        )
+    text = ", ".join(parts)
+    if limits and confirmation:
         part = "as much as the confirmation needs, but at most half of the budget"
         if "kimg" in budget:
             part = f"{confirmation:g} thousand images"
         text += f"; reserved for the confirmation: {part}"
-    return text
+    return text or "none"
 
 
 def _time_text(facts: Mapping[str, Any]) -> str:

@@ -121,5 +121,7 @@ def _violation(details: ErrorDetails, section: type[Section]) -> Violation:
     if kind == "value_error" and isinstance(value, Mapping | BaseModel):
         return Violation(loc, rule)  # the rule already names the fields and their values
     names = re.findall(r"'([^']*)'", context.get("expected", context.get("expected_tags", "")))
+    if kind == "literal_error" and len(names) == 1:
+        rule = f"must be '{names[0]}'"
     hint = suggestion(value, names) if isinstance(value, str) else ""
     return Violation(loc, f"{rule} (got {format_value(value)}){hint}")

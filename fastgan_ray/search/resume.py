@@ -41,7 +41,7 @@ def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> 
     """
     texts = changes(_search_settings(before), _search_settings(now))
     if now.budget and not before.budget:  # without a budget, the search did not count its use
-        texts += changes({}, {"budget": now.budget.model_dump(exclude_none=True)})
+        texts += changes({}, {"budget": now.budget.facts()})
     if not same_pictures:
         texts += _other_paths(before.base.get("data.path"), now.base.get("data.path"))
     return texts

@@ -83,7 +83,7 @@ def search_facts(
         "population": spec.population.describe() if spec.population else "none",
         "knowledge": describe_knowledge(spec) if spec.sampler == "curves" else "",
         "data": [data_facts(config, _largest(samples), track, needs_data)],
-        "budget": spec.budget.model_dump(exclude_none=True),
+        "budget": spec.budget.facts(),
         "confirmation": asdict(confirmation),
         "expected_gain": describe_gain(spec),
         "kimg_expected": expected,

@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
 from fastgan_ray.search.curves.features import Knowledge, encode, encoded_parameters
-from fastgan_ray.search.curves.kernel import Hyperparameters
+from fastgan_ray.search.curves.kernel import Array, Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior, fit, informed, prior
 from fastgan_ray.search.curves.trials import Trial, rows_of, with_expected
 from fastgan_ray.search.space import Parameter, SearchSpace, assign, sample
 
 Point = dict[str, Any]
 
-RANDOM_CANDIDATES = 600
+POOL = 2000  # random points of a search
+RANDOM_CANDIDATES = 1000  # points of the pool that are candidates for a suggestion
 # The knowledge gradient is computed only for the random candidates with the best expected values.
 KEPT_CANDIDATES = 150
 BEST_POINTS = 3  # tried points with the best expected values; changed copies are candidates, too
@@ -49,35 +51,85 @@ def fitted(
     return Posterior(fit(points, rows, beliefs, start), points, rows)
 
 
-def next_point(
+@dataclass(frozen=True)
+class Pool:
+    """Random points of a space, and their arrays as `encode` returns them.
+
+    A search computes the arrays once, because with `knowledge` this takes a while.
+    """
+
+    points: Sequence[Point]
+    columns: Sequence[Array]
+
+
+def random_pool(space: SearchSpace, seed: int, knowledge: Knowledge | None = None) -> Pool:
+    """Return `POOL` random points of a space; equal seeds give equal points."""
+    rng = random.Random(seed)
+    points = [sample(space, rng) for _ in range(POOL)]
+    return Pool(points, encode(space, points, knowledge))
+
+
+class Candidate(NamedTuple):
+    """A point, and how much a complete training of it is expected to improve the search's result.
+
+    `gain` is on the scale of the process (see `scale_of`): 0.01 is 1 % if all values are positive.
+    It is infinite if no trial has a value.
+    """
+
+    point: Point
+    gain: float
+
+
+def best_candidate(
     space: SearchSpace,
     trials: Sequence[Trial],
     posterior: Posterior,
+    pool: Pool,
     rng: random.Random,
     knowledge: Knowledge | None = None,
-) -> Point:
-    """Return the point whose complete training has the largest knowledge gradient.
+) -> Candidate:
+    """Return the new point whose complete training has the largest knowledge gradient.
 
-    A running trial is treated as if it had ended with its expected value. If all trials are
-    infeasible, return the random point with the best expected value, far from them. `posterior` is
-    the result of `fitted` for the same `trials` and `knowledge`.
+    Candidates are some points of `pool` and changed copies of the best tried points. A running
+    trial is treated as if it had ended with its expected value. If all trials are infeasible,
+    return the candidate with the best expected value, far from them. `posterior` is the result of
+    `fitted` for the same `trials` and `knowledge`.
     """
     posterior = _with_running(posterior, trials)
-    tried = [trial.point for trial in trials if not trial.is_infeasible]
-    if not tried:
-        candidates = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
-        return candidates[int(np.argmin(posterior.at_end(encode(space, candidates, knowledge))[0]))]
-    best_first = np.argsort(posterior.means_at_end(encode(space, tried, knowledge)))
-    drawn = [sample(space, rng) for _ in range(RANDOM_CANDIDATES)]
-    means = posterior.means_at_end(encode(space, drawn, knowledge))
-    candidates = [drawn[index] for index in np.argsort(means)[:KEPT_CANDIDATES]]
-    for index in best_first[:BEST_POINTS]:
-        candidates += [changed(space, tried[index], rng) for _ in range(CHANGES)]
+    tried = {_key(trial.point) for trial in trials}
+    count = min(RANDOM_CANDIDATES, len(pool.points))
+    drawn = np.array(rng.sample(range(len(pool.points)), count))
+    drawn = drawn[np.argsort(posterior.means_at_end([part[drawn] for part in pool.columns]))]
+    new = [index for index in drawn if _key(pool.points[index]) not in tried]
+    kept = np.array(new or drawn, dtype=int)[:KEPT_CANDIDATES]
+    feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
+    if not feasible:
+        return Candidate(pool.points[kept[0]], math.inf)
+    known = [part[feasible] for part in posterior.points]
+    best_first = np.argsort(posterior.means_at_end(known))[:BEST_POINTS]
+    copies = [
+        changed(space, trials[feasible[index]].point, rng)
+        for index in best_first
+        for _ in range(CHANGES)
+    ]
+    copies = [copy for copy in copies if _key(copy) not in tried]
+    candidates = [*(pool.points[index] for index in kept), *copies]
+    encoded = [part[kept] for part in pool.columns]
+    if copies:
+        encoded = _joined(encoded, encode(space, copies, knowledge))
     count = len(candidates)
-    actions = Actions(len(tried) + np.arange(count), np.full(count, -1), np.zeros(count))
-    encoded = encode(space, [*tried, *candidates], knowledge)
-    gains = knowledge_gradient(posterior, encoded, len(tried), actions, 0.0)
-    return candidates[int(np.argmax(gains))]
+    actions = Actions(len(feasible) + np.arange(count), np.full(count, -1), np.zeros(count))
+    gains = knowledge_gradient(posterior, _joined(known, encoded), len(feasible), actions, 0.0)
+    best = int(np.argmax(gains))
+    return Candidate(candidates[best], float(gains[best]))
+
+
+def _key(point: Mapping[str, Any]) -> str:
+    return repr(sorted(point.items()))
+
+
+def _joined(first: Sequence[Array], second: Sequence[Array]) -> list[Array]:
+    return [np.concatenate(pair) for pair in zip(first, second, strict=True)]
 
 
 def _with_running(posterior: Posterior, trials: Sequence[Trial]) -> Posterior:

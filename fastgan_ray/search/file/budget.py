@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PlainValidator, ValidationInfo
 
@@ -16,6 +16,10 @@ from fastgan_ray.search.space import SearchSpace
 LEAST_SEEDS, MAX_SEEDS = 2, 100  # of a confirmation
 
 Limit = Annotated[float, Field(gt=0, le=1e9)]
+LEAST_GAIN = 0.5  # percent
+
+
+COUNTED = ("kimg", "hours", "gpu_hours")  # limits of what trials use
 
 
 class Confirm(FileSection):
@@ -40,7 +44,10 @@ class Confirm(FileSection):
 
 
 class Budget(FileSection):
-    """Limits of a search, including its confirmation; None means no limit."""
+    """Limits of a search, including its confirmation; None means no limit.
+
+    A budget is true if it limits kimg, hours or GPU hours; these must be counted.
+    """
 
     kimg: Limit | None = Field(
         None,
@@ -56,9 +63,26 @@ class Budget(FileSection):
         description="largest number of GPU hours of all trials together (GPU hours = hours x "
         "number of GPUs, which may be a fraction)",
     )
+    until: Literal["settled"] | None = Field(
+        None,
+        description="settled = start no further trial when it is expected to improve the result "
+        "by less than `least_gain` percent (at the earliest after 6 finished trials)",
+    )
+    least_gain: float = Field(
+        LEAST_GAIN,
+        gt=0,
+        le=100,
+        description="with `until: settled`, the smallest expected improvement, in percent, for "
+        "which a further trial starts",
+    )
 
     def __bool__(self) -> bool:
-        return any(limit is not None for limit in (self.kimg, self.hours, self.gpu_hours))
+        return any(getattr(self, key) is not None for key in COUNTED)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the budget limits; `least_gain` only with `until`."""
+        keys = {key for key in Budget.model_fields if key != "least_gain" or self.until}
+        return self.model_dump(include=keys, exclude_none=True)
 
 
 def longest_trial(space: SearchSpace, total_kimg: float) -> float:
@@ -73,6 +97,15 @@ def longest_trial(space: SearchSpace, total_kimg: float) -> float:
     return total_kimg
 
 
+def _no_single_value(info: ValidationInfo) -> str:
+    """Return why the search has no single result that a further trial improves; "" if it has."""
+    if len(info.data.get("metric") or ()) > 1:
+        return "the search has several metrics"
+    if info.data.get("population") is not None:
+        return "`population` changes the settings during a trial"
+    return ""
+
+
 def _read_confirm(value: object) -> Confirm | Literal["off"]:
     if value is False:
         return "off"
@@ -85,15 +118,19 @@ def _read_confirm(value: object) -> Confirm | Literal["off"]:
 
 
 def check_budget(budget: Budget, info: ValidationInfo) -> Budget:
-    """Return `budget`; raise an error if it has no limit or if its limit of kimg is too low.
+    """Return `budget`; raise an error if it has no effect or if its limit of kimg is too low.
 
     The kimg must be enough for the longest possible trial. If the file has the key `confirm`, they
     must be enough for the confirmation, too.
     """
-    if not budget:
+    if not budget and not budget.until:
         raise broken(
-            f"needs at least one of {', '.join(Budget.model_fields)}, such as {{hours: 8}}"
+            f"needs at least one of {', '.join((*COUNTED, 'until'))}, such as {{hours: 8}}"
         )
+    if budget.until and (why := _no_single_value(info)):
+        raise broken(f"`settled` needs one value to improve, but {why}", "until")
+    if not budget.until and "least_gain" in budget.model_fields_set:
+        raise broken("needs `until: settled`, or must be left out", "least_gain")
     context = context_of(info)
     space: SearchSpace | None = info.data.get("parameters")  # None if not valid
     if budget.kimg is None or space is None or context.settings is None:

@@ -55,12 +55,12 @@ class Library:
     sets: Sequence[DataSet]
     hyper: Hyperparameters
 
-    @property
+    @cached_property
     def resolution(self) -> int:
         """The larger side of the generated pictures, in pixels."""
         return base_config(self.spec).model.resolution
 
-    @property
+    @cached_property
     def total_kimg(self) -> float:
         """The length of the trainings, in thousands of images."""
         return longest_kimg(self.spec)

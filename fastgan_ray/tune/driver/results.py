@@ -26,6 +26,7 @@ from fastgan_ray.search.file.spec import DEFAULT, SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
 from fastgan_ray.train.best import BEST, LAST
 from fastgan_ray.tune.driver.records import Record, TrialRecords
+from fastgan_ray.tune.suggest.settled import settled_sentence
 
 # The sections of the configuration that the published FastGAN defines. A trial that differs only in
 # other sections is still the published default.
@@ -164,6 +165,8 @@ class SearchRecords(TrialRecords):
         self.expected = {record["trial_id"]: record for record in records}
         pictures = read_described(self.folder)
         summary = summarise(records, self._spec, name, protocol, pictures, ranking)
+        settled = settled_sentence(self.folder, self._spec.run_cap)
+        summary["verdict"] = f"{summary['verdict']} {settled}".rstrip()
         write_atomically(self.folder / "trials.csv", as_csv(records, self._spec))
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary

@@ -10,17 +10,17 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from fastgan_ray.search.curves.choice import fitted, next_point
+from fastgan_ray.search.curves.choice import Pool, best_candidate, fitted, random_pool
 from fastgan_ray.search.curves.kernel import Hyperparameters
-from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
 from fastgan_ray.search.knowledge.responses import Knowledge, knowledge_of
 from fastgan_ray.search.space import sobol
-from fastgan_ray.tune.suggest.parameters import INFEASIBLE, distribution, encode, point_of
+from fastgan_ray.tune.suggest.parameters import distribution, encode
 from fastgan_ray.tune.suggest.points import key_of
-from fastgan_ray.tune.suggest.study import errors_of, point_count
+from fastgan_ray.tune.suggest.study import point_count
+from fastgan_ray.tune.suggest.study_trials import trials_of
 
 # The number of Sobol points, the published default among them, before the model chooses points.
 FIRST_POINTS = 4
@@ -45,9 +45,16 @@ class CurveSampler(BaseSampler):
         """What other data sets say about the search; None if nothing (see `knowledge_of`)."""
         return knowledge_of(self._spec)
 
+    @cached_property
+    def _pool(self) -> Pool:
+        """Random points of the search."""
+        return random_pool(self._spec.space, self._spec.seed, self._knowledge)
+
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without `_knowledge`, which can be computed again."""
-        return {name: value for name, value in vars(self).items() if name != "_knowledge"}
+        """Return the state without what can be computed again."""
+        return {
+            name: value for name, value in vars(self).items() if name not in ("_knowledge", "_pool")
+        }
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -66,7 +73,7 @@ class CurveSampler(BaseSampler):
         A parameter is absent if the condition in its `when` is not met.
         """
         spec = self._spec
-        trials = self._trials(study)
+        trials = trials_of(study, spec)
         first = FIRST_POINTS if self._knowledge is None else FIRST_POINTS_WITH_KNOWLEDGE
         known = {key_of(known.point) for known in trials if known.values or known.is_infeasible}
         if len(known) < first:
@@ -76,7 +83,7 @@ class CurveSampler(BaseSampler):
             posterior = fitted(spec.space, trials, length, self._hyper, knowledge)
             self._hyper = posterior.hyper
             rng = random.Random(f"{spec.seed} {trial.number}")
-            point = next_point(spec.space, trials, posterior, rng, knowledge)
+            point, _ = best_candidate(spec.space, trials, posterior, self._pool, rng, knowledge)
         return {p.name: encode(p, point[p.name]) for p in spec.space if p.name in point}
 
     def sample_independent(
@@ -92,26 +99,3 @@ class CurveSampler(BaseSampler):
         condition may be met by fixed values of other parameters.
         """
         return self._random.sample_independent(study, trial, param_name, param_distribution)
-
-    def _trials(self, study: optuna.Study) -> list[Trial]:
-        """Return the trials to learn from, including running trials.
-
-        Failed trials, rejected points, and trials of another search are left out. A trial that
-        diverged or ran out of memory does not count as failed.
-        """
-        known = study.get_trials(deepcopy=False)
-        return [
-            self._trial(trial)
-            for trial in known
-            if trial.state != TrialState.FAIL and "trial_id" in trial.user_attrs
-        ]
-
-    def _trial(self, trial: FrozenTrial) -> Trial:
-        sign = -1 if self._spec.metric.goal == "maximize" else 1
-        return Trial(
-            point=point_of(trial, self._spec.space),
-            values={step / 1000: sign * value for step, value in trial.intermediate_values.items()},
-            is_running=trial.state == TrialState.RUNNING,
-            is_infeasible=trial.user_attrs.get("outcome") in INFEASIBLE,
-            errors={step / 1000: error for step, error in errors_of(trial).items()},
-        )

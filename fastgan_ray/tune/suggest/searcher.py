@@ -1,4 +1,4 @@
-"""Suggest trials to Ray Tune; end the search at run_cap, at the target, or without points."""
+"""Suggest trials to Ray Tune; end at run_cap, at the target, when settled, or without points."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from fastgan_ray.tune.suggest.compat import cut_journal
 from fastgan_ray.tune.suggest.parameters import point_of
 from fastgan_ray.tune.suggest.points import PointRules, PointState, key_of
 from fastgan_ray.tune.suggest.samplers import make_sampler
+from fastgan_ray.tune.suggest.settled import Settled
 from fastgan_ray.tune.suggest.study import (
     ask,
     incomplete,
@@ -90,6 +91,7 @@ class StudySearcher(Searcher):
         self._configure = configure
         self._priors = priors
         self._rules = PointRules(spec)
+        self._settled = Settled(spec, journal.parent)
         waiting = [prior.point for prior in priors[:PRIORS_TRIED]]
         points = PointState(random.Random(spec.seed), waiting=waiting)
         self.state = State(make_sampler(spec), points)
@@ -106,8 +108,8 @@ class StudySearcher(Searcher):
         """Return the suggestion for the next trial.
 
         Returns None if `max_concurrent` trials are running, or if the next trial depends on how a
-        running trial ends. Returns FINISHED if there is no further trial, or if the search has
-        reached its target.
+        running trial ends. Returns FINISHED if there is no further trial, if the search has reached
+        its target, or if it is settled.
         """
         state, spec = self.state, self._spec
         if state.target_reached or state.suggested >= spec.run_cap:
@@ -122,6 +124,8 @@ class StudySearcher(Searcher):
         may_repeat = bool(needed and state.running)
         if may_repeat and (state.exhausted or needed >= spec.run_cap - state.suggested):
             return None
+        if self._settled.reached(self.study):
+            return None if state.running else FINISHED
         for attempt in range(ATTEMPTS):
             if self._rules.all_tried(state.points):
                 break

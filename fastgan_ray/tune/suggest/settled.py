@@ -1,0 +1,87 @@
+"""Decide when a further training is not worth its cost (`budget: {until: settled}`)."""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from fastgan_ray.files import write_atomically
+from fastgan_ray.search.curves.choice import Pool, best_candidate, fitted, random_pool
+from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+from fastgan_ray.search.knowledge.responses import Knowledge, knowledge_of
+from fastgan_ray.tune.suggest.study_trials import trials_of
+
+FILE = "settled.json"
+MIN_FINISHED = 6  # finished trials before a search can be settled
+
+
+class Settled:
+    """Says whether a search is settled: no further training is worth its cost.
+
+    This is so if the best candidate for a further training is expected to improve the result of the
+    search by less than `budget.least_gain` percent. The candidate and the improvement are those of
+    the sampler `curves`, whatever sampler the search has. The answer depends only on the search
+    file and the study, so it is the same after a restart.
+    """
+
+    def __init__(self, spec: SearchSpec, folder: Path) -> None:
+        self._spec = spec
+        self._file = folder / FILE
+        self._known: tuple[int, bool] = (0, False)  # ended trials, and the answer then
+
+    @cached_property
+    def _knowledge(self) -> Knowledge | None:
+        return knowledge_of(self._spec)
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return random_pool(self._spec.space, self._spec.seed, self._knowledge)
+
+    def reached(self, study: optuna.Study) -> bool:
+        """Return whether the search is settled; write settled.json, or remove it."""
+        if self._spec.budget.until != "settled":
+            return False
+        ended = _count(study, *(state for state in TrialState if state.is_finished()))
+        if ended != self._known[0]:
+            self._known = ended, self._decide(study)
+        return self._known[1]
+
+    def _decide(self, study: optuna.Study) -> bool:
+        if (finished := _count(study, TrialState.COMPLETE)) < MIN_FINISHED:
+            return False
+        gain = 100 * self._gain(study)
+        settled = gain < self._spec.budget.least_gain
+        if settled:
+            write_atomically(self._file, json.dumps({"finished": finished, "gain": gain}))
+        else:
+            self._file.unlink(missing_ok=True)
+        return settled
+
+    def _gain(self, study: optuna.Study) -> float:
+        """Return the expected gain of the best candidate, on the scale of the process."""
+        spec, trials = self._spec, trials_of(study, self._spec)
+        posterior = fitted(spec.space, trials, longest_kimg(spec), None, self._knowledge)
+        rng = random.Random(f"{spec.seed} {len(trials)}")
+        return best_candidate(spec.space, trials, posterior, self._pool, rng, self._knowledge).gain
+
+
+def settled_sentence(folder: Path, run_cap: int) -> str:
+    """Return why a search ended before `run_cap`, from settled.json in its folder; "" if not."""
+    file = folder / FILE
+    if not file.is_file():
+        return ""
+    known: dict[str, Any] = json.loads(file.read_text())
+    return (
+        f"The search is settled after {known['finished']} finished of at most {run_cap} trials: a "
+        f"further trial is expected to improve the result by only {known['gain']:.2g} %."
+    )
+
+
+def _count(study: optuna.Study, *states: TrialState) -> int:
+    return len(study.get_trials(deepcopy=False, states=states))

@@ -1,0 +1,35 @@
+"""Convert the trials of an Optuna study for the Gaussian process of learning curves."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from fastgan_ray.search.curves.trials import Trial
+from fastgan_ray.search.file.spec import SearchSpec
+from fastgan_ray.tune.suggest.parameters import INFEASIBLE, point_of
+from fastgan_ray.tune.suggest.study import errors_of
+
+
+def trials_of(study: optuna.Study, spec: SearchSpec) -> list[Trial]:
+    """Return the trials to learn from, including running trials.
+
+    Failed trials, rejected points, and trials of another search are left out. A trial that diverged
+    or ran out of memory does not count as failed. If higher is better, the values are negated.
+    """
+    return [
+        _trial(trial, spec)
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state != TrialState.FAIL and "trial_id" in trial.user_attrs
+    ]
+
+
+def _trial(trial: FrozenTrial, spec: SearchSpec) -> Trial:
+    sign = -1 if spec.metric.goal == "maximize" else 1
+    return Trial(
+        point=point_of(trial, spec.space),
+        values={step / 1000: sign * value for step, value in trial.intermediate_values.items()},
+        is_running=trial.state == TrialState.RUNNING,
+        is_infeasible=trial.user_attrs.get("outcome") in INFEASIBLE,
+        errors={step / 1000: error for step, error in errors_of(trial).items()},
+    )
