@@ -16,6 +16,7 @@ from fastgan_ray.search.curves.choice import fitted
 from fastgan_ray.search.curves.features import encode
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.knowledge.earlier import earlier_library
 from fastgan_ray.search.knowledge.gains import describe_gain, expected_gain
 from fastgan_ray.search.knowledge.learn import learn
 from fastgan_ray.search.knowledge.library import (
@@ -33,7 +34,8 @@ from fastgan_ray.search.knowledge.responses import (
     nearest_point,
 )
 from fastgan_ray.search.space import sample
-from fastgan_ray.tune.suggest.curve_sampler import CurveSampler
+from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.tune.suggest.searcher import PRIORS_TRIED, StudySearcher
 
 TEXT = """
 name: t
@@ -166,11 +168,48 @@ def test_a_search_may_do_without():
     assert "knowledge: false" in describe_knowledge(spec)
 
 
-def test_a_pickled_sampler_has_no_copy_of_the_library():
-    sampler = CurveSampler(SPEC)
-    before = len(pickle.dumps(sampler))
-    assert sampler._knowledge is not None
-    assert len(pickle.dumps(sampler)) == before
+def train(searcher, count, sign=1):
+    """Train the next `count` points of a search; return them."""
+    chosen = []
+    for _ in range(count):
+        suggestion = searcher.suggest("an id of Ray's")
+        chosen.append(suggestion["point"])
+        value = math.exp(level(chosen[-1], sign))
+        row = {"kimg": 4.0, "fd_efficientnet_lite0": value, "outcome": "finished"}
+        searcher.on_trial_complete(f"{suggestion['number']:05d}", row)
+    return chosen
+
+
+def test_a_pickled_sampler_has_no_copy_of_the_library(tmp_path):
+    searcher = StudySearcher(SPEC, tmp_path / "study.journal")
+    before = len(pickle.dumps(searcher.state.sampler))
+    train(searcher, 3)
+    assert len(pickle.dumps(searcher.state.sampler)) < before + 2000
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_ranks_of_an_earlier_search_guide_the_first_trials(tmp_path, sign):
+    """The earlier search says what is good; the new one has no trial that says so."""
+    spec = spec_from_text(SPEC.text + "knowledge: false\n", "t.yaml")
+    rng = random.Random(0)
+    ranked = sorted((sample(spec.space, rng) for _ in range(20)), key=lambda p: level(p, sign))
+    priors = [Prior(point, rank, f"{rank:05d}") for rank, point in enumerate(ranked)]
+    searcher = StudySearcher(spec, tmp_path / "study.journal", priors=priors)
+    train(searcher, 1 + PRIORS_TRIED, sign)
+    searcher.save(str(tmp_path / "state"))
+    levels = [sign * (level(point, sign) - 5) for point in train(searcher, 4, sign)]
+    assert sign * float(np.mean(levels)) < -0.05
+
+    # A restarted search knows the ranks from its study.
+    restored = StudySearcher(spec, tmp_path / "study.journal")
+    restored.restore(str(tmp_path / "state"))
+    again = [sign * (level(point, sign) - 5) for point in train(restored, 4, sign)]
+    assert again == levels
+
+
+def test_an_earlier_search_of_few_trials_says_nothing():
+    priors = [Prior(point, rank, str(rank)) for rank, point in enumerate(points(2))]
+    assert earlier_library(priors, SPEC) is None
 
 
 def test_the_library_of_the_package_names_its_sources():

@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--of", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=SETS, choices=SETS)
     parser.add_argument("--scale", choices=SCALES)
+    parser.add_argument("--up-to", type=int, default=10**6, help="largest number of a point")
     parser.add_argument("--limit", type=int, help="trainings after which to stop")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
@@ -166,7 +167,9 @@ def main() -> None:
     wanted = (
         training
         for training in missing(options.folder, options.share, options.of)
-        if training.set in options.set and options.scale in (None, training.scale)
+        if training.set in options.set
+        and options.scale in (None, training.scale)
+        and training.number <= options.up_to
     )
     for count, training in enumerate(wanted):
         if count == options.limit:

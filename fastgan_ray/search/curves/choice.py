@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,6 +62,11 @@ class Pool:
     points: Sequence[Point]
     columns: Sequence[Array]
 
+    @cached_property
+    def keys(self) -> list[str]:
+        """The keys of the points (see `_key`)."""
+        return [_key(point) for point in self.points]
+
 
 def random_pool(space: SearchSpace, seed: int, knowledge: Knowledge | None = None) -> Pool:
     """Return `POOL` random points of a space; equal seeds give equal points."""
@@ -100,7 +106,7 @@ def best_candidate(
     count = min(RANDOM_CANDIDATES, len(pool.points))
     drawn = np.array(rng.sample(range(len(pool.points)), count))
     drawn = drawn[np.argsort(posterior.means_at_end([part[drawn] for part in pool.columns]))]
-    new = [index for index in drawn if _key(pool.points[index]) not in tried]
+    new = [index for index in drawn if pool.keys[index] not in tried]
     kept = np.array(new or drawn, dtype=int)[:KEPT_CANDIDATES]
     feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
     if not feasible:
@@ -125,6 +131,7 @@ def best_candidate(
 
 
 def _key(point: Mapping[str, Any]) -> str:
+    """Return a text that is equal for equal points."""
     return repr(sorted(point.items()))
 
 

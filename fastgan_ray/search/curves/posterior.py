@@ -25,6 +25,7 @@ from fastgan_ray.search.curves.kernel import (
 )
 
 JITTER = 1e-9
+ITERATIONS, FURTHER_ITERATIONS = 25, 8  # of `fit`
 STEP = 1e-3  # of the finite differences in `hyperparameter_draws`
 
 
@@ -215,11 +216,13 @@ def fit(
     rows: Rows,
     prior: Prior,
     start: Hyperparameters | None = None,
-    iterations: int = 25,
+    iterations: int = ITERATIONS,
 ) -> Hyperparameters:
-    """Search for the hyperparameters with the highest posterior density, from `start`.
+    """Search for the hyperparameters with the highest posterior density.
 
-    Without `start`, the search begins at the means of `prior`. It takes at most `iterations` steps.
+    The search begins at the means of `prior` and takes at most `iterations` steps. With `start`, it
+    begins there, and takes at most `FURTHER_ITERATIONS` steps: `start` is the result for almost the
+    same rows.
     """
     squared = squared_distances(points, points)
     first = prior.means if start is None else start.logs
@@ -233,7 +236,7 @@ def fit(
             (mean - 4 * deviation, mean + 4 * deviation)
             for mean, deviation in zip(prior.means, prior.deviations, strict=True)
         ],
-        options={"maxiter": iterations},
+        options={"maxiter": iterations if start is None else FURTHER_ITERATIONS},
     )
     return Hyperparameters(np.asarray(result.x))
 

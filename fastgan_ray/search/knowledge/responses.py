@@ -17,9 +17,11 @@ import numpy as np
 from fastgan_ray.counting import counted
 from fastgan_ray.search.curves.kernel import Array
 from fastgan_ray.search.file.spec import SearchSpec, base_config, base_settings, longest_kimg
+from fastgan_ray.search.knowledge.earlier import earlier_library
 from fastgan_ray.search.knowledge.library import Library, package_library
 from fastgan_ray.search.knowledge.own import own_libraries
 from fastgan_ray.search.space import SearchSpace, is_number
+from fastgan_ray.search.warm_start import Prior
 
 SPREAD = 0.15  # root mean square distance of the features of random points from their mean
 TINY = 1e-6  # smallest spread of effects; below, they are rounding errors
@@ -29,17 +31,24 @@ HALFLIFE = "train.ema_halflife_kimg"
 
 
 class Knowledge:
-    """The features and hyperparameters that libraries provide for a search (see `features`)."""
+    """The features and hyperparameters that libraries provide for a search (see `features`).
 
-    def __init__(self, libraries: Sequence[Library], spec: SearchSpec) -> None:
-        self._libraries = libraries
+    `earlier` is a library of another search's ranks (see `earlier_library`). It has features, but
+    no learning curves, so its hyperparameters are not used.
+    """
+
+    def __init__(
+        self, libraries: Sequence[Library], spec: SearchSpec, earlier: Library | None = None
+    ) -> None:
+        self._libraries = [*libraries, *([earlier] if earlier else [])]
+        self._with_curves = libraries
         self._settings = base_settings(spec)
         self._total_kimg = longest_kimg(spec)
 
     @property
     def hyperparameters(self) -> Mapping[str, float]:
-        """The hyperparameters of the first library, by name."""
-        return self._libraries[0].hyperparameters
+        """The hyperparameters of the first library with learning curves, by name."""
+        return self._with_curves[0].hyperparameters if self._with_curves else {}
 
     def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
         """Return the scaled effects of points of the search, (points, data sets of all libraries).
@@ -62,13 +71,15 @@ class Knowledge:
         return nearest_point(library.spec.space, settings)
 
 
-def knowledge_of(spec: SearchSpec) -> Knowledge | None:
-    """Return what other data sets say about a search.
+def knowledge_of(spec: SearchSpec, priors: Sequence[Prior] = ()) -> Knowledge | None:
+    """Return what other data sets, and the trials of another search (`priors`), say about a search.
 
-    Returns None if no library is usable, or if the search file says `knowledge: false`.
+    Returns None if nothing is known. `knowledge: false` in the search file leaves out the data
+    sets, but not `priors`, which the user names.
     """
-    libraries = usable_libraries(spec)
-    return Knowledge(libraries, spec) if spec.knowledge and libraries else None
+    libraries = usable_libraries(spec) if spec.knowledge else []
+    earlier = earlier_library(priors, spec)
+    return Knowledge(libraries, spec, earlier) if libraries or earlier else None
 
 
 def usable_libraries(spec: SearchSpec) -> list[Library]:

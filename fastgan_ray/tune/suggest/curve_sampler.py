@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import optuna
@@ -12,11 +11,10 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
-from fastgan_ray.search.curves.choice import Pool, best_candidate, fitted, random_pool
 from fastgan_ray.search.curves.kernel import Hyperparameters
-from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
-from fastgan_ray.search.knowledge.responses import Knowledge, knowledge_of
+from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.space import sobol
+from fastgan_ray.tune.suggest.model import Model
 from fastgan_ray.tune.suggest.parameters import distribution, encode
 from fastgan_ray.tune.suggest.points import key_of
 from fastgan_ray.tune.suggest.study import point_count
@@ -39,22 +37,11 @@ class CurveSampler(BaseSampler):
         self._spec = spec
         self._hyper: Hyperparameters | None = None
         self._random = RandomSampler(seed=spec.seed)
-
-    @cached_property
-    def _knowledge(self) -> Knowledge | None:
-        """What other data sets say about the search; None if nothing (see `knowledge_of`)."""
-        return knowledge_of(self._spec)
-
-    @cached_property
-    def _pool(self) -> Pool:
-        """Random points of the search."""
-        return random_pool(self._spec.space, self._spec.seed, self._knowledge)
+        self._model: Model | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without what can be computed again."""
-        return {
-            name: value for name, value in vars(self).items() if name not in ("_knowledge", "_pool")
-        }
+        """Return the state without `_model`, which can be computed again."""
+        return {**vars(self), "_model": None}
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -74,16 +61,16 @@ class CurveSampler(BaseSampler):
         """
         spec = self._spec
         trials = trials_of(study, spec)
-        first = FIRST_POINTS if self._knowledge is None else FIRST_POINTS_WITH_KNOWLEDGE
+        self._model = model = self._model or Model(study, spec)
+        first = FIRST_POINTS if model.knowledge is None else FIRST_POINTS_WITH_KNOWLEDGE
         known = {key_of(known.point) for known in trials if known.values or known.is_infeasible}
         if len(known) < first:
             point = sobol(spec.space, point_count(study) - 1, spec.seed)
         else:
-            length, knowledge = longest_kimg(spec), self._knowledge
-            posterior = fitted(spec.space, trials, length, self._hyper, knowledge)
+            posterior = model.fitted(trials, self._hyper)
             self._hyper = posterior.hyper
             rng = random.Random(f"{spec.seed} {trial.number}")
-            point, _ = best_candidate(spec.space, trials, posterior, self._pool, rng, knowledge)
+            point = model.best_candidate(trials, posterior, rng).point
         return {p.name: encode(p, point[p.name]) for p in spec.space if p.name in point}
 
     def sample_independent(

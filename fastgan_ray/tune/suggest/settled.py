@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import optuna
 from optuna.trial import TrialState
 
 from fastgan_ray.files import write_atomically
-from fastgan_ray.search.curves.choice import Pool, best_candidate, fitted, random_pool
-from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
-from fastgan_ray.search.knowledge.responses import Knowledge, knowledge_of
+from fastgan_ray.search.file.spec import SearchSpec
+from fastgan_ray.tune.suggest.model import Model
 from fastgan_ray.tune.suggest.study_trials import trials_of
 
 FILE = "settled.json"
@@ -34,14 +32,7 @@ class Settled:
         self._spec = spec
         self._file = folder / FILE
         self._known: tuple[int, bool] = (0, False)  # ended trials, and the answer then
-
-    @cached_property
-    def _knowledge(self) -> Knowledge | None:
-        return knowledge_of(self._spec)
-
-    @cached_property
-    def _pool(self) -> Pool:
-        return random_pool(self._spec.space, self._spec.seed, self._knowledge)
+        self._model: Model | None = None
 
     def reached(self, study: optuna.Study) -> bool:
         """Return whether the search is settled; write settled.json, or remove it."""
@@ -65,10 +56,10 @@ class Settled:
 
     def _gain(self, study: optuna.Study) -> float:
         """Return the expected gain of the best candidate, on the scale of the process."""
-        spec, trials = self._spec, trials_of(study, self._spec)
-        posterior = fitted(spec.space, trials, longest_kimg(spec), None, self._knowledge)
-        rng = random.Random(f"{spec.seed} {len(trials)}")
-        return best_candidate(spec.space, trials, posterior, self._pool, rng, self._knowledge).gain
+        trials = trials_of(study, self._spec)
+        self._model = model = self._model or Model(study, self._spec)
+        rng = random.Random(f"{self._spec.seed} {len(trials)}")
+        return model.best_candidate(trials, model.fitted(trials), rng).gain
 
 
 def settled_sentence(folder: Path, run_cap: int) -> str:

@@ -1,4 +1,4 @@
-"""Convert the trials of an Optuna study for the Gaussian process of learning curves."""
+"""Read the trials of an Optuna study: for the Gaussian process, and those of another search."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec
+from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.suggest.parameters import INFEASIBLE, point_of
 from fastgan_ray.tune.suggest.study import errors_of
 
@@ -21,6 +22,16 @@ def trials_of(study: optuna.Study, spec: SearchSpec) -> list[Trial]:
         _trial(trial, spec)
         for trial in study.get_trials(deepcopy=False)
         if trial.state != TrialState.FAIL and "trial_id" in trial.user_attrs
+    ]
+
+
+def priors_of(study: optuna.Study, spec: SearchSpec) -> list[Prior]:
+    """Return the trials of another search that `open_study` has added to the study."""
+    return [
+        Prior(point_of(trial, spec.space), rank, trial.user_attrs["prior"])
+        for rank, trial in enumerate(
+            trial for trial in study.get_trials(deepcopy=False) if "prior" in trial.user_attrs
+        )
     ]
 
 

@@ -1,0 +1,41 @@
+"""The Gaussian process of a search's study: what is known, the fit, and the best candidate."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import optuna
+
+from fastgan_ray.search.curves.choice import Candidate, best_candidate, fitted, random_pool
+from fastgan_ray.search.curves.kernel import Hyperparameters
+from fastgan_ray.search.curves.posterior import Posterior
+from fastgan_ray.search.curves.trials import Trial
+from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+from fastgan_ray.search.knowledge.responses import knowledge_of
+from fastgan_ray.tune.suggest.study_trials import priors_of
+
+
+class Model:
+    """What stays the same during a search: knowledge, and the pool of random points.
+
+    It depends only on the search file, the libraries, and the trials of another search (`--from`)
+    in the study.
+    """
+
+    def __init__(self, study: optuna.Study, spec: SearchSpec) -> None:
+        self._spec = spec
+        self.knowledge = knowledge_of(spec, priors_of(study, spec))
+        self._pool = random_pool(spec.space, spec.seed, self.knowledge)
+
+    def fitted(self, trials: Sequence[Trial], start: Hyperparameters | None = None) -> Posterior:
+        """Fit the process to the trials of the search (see `choice.fitted`)."""
+        length = longest_kimg(self._spec)
+        return fitted(self._spec.space, trials, length, start, self.knowledge)
+
+    def best_candidate(
+        self, trials: Sequence[Trial], posterior: Posterior, rng: random.Random
+    ) -> Candidate:
+        """Return the best candidate for the next training (see `choice.best_candidate`)."""
+        space = self._spec.space
+        return best_candidate(space, trials, posterior, self._pool, rng, self.knowledge)
