@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from command_line import call
 from encoded_pictures import encode
 from PIL import Image, ImageOps
@@ -23,6 +24,8 @@ from fastgan_ray.report.data.pictures import picture_facts
 from fastgan_ray.report.data.suggestion import choices, suggested_file
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import base_config
+
+ROOT = Path(__file__).parents[1]
 
 
 def cloud(seed: int, size: tuple[int, int] = (40, 40)) -> Image.Image:
@@ -119,6 +122,17 @@ def test_the_page_is_one_file_that_shows_it_all(results, folder):
         Image.open(io.BytesIO(base64.b64decode(data))).size == (40, 40) for data in images
     )
     assert all(row["name"].replace("&", "&amp;") in page for row in results[1]["files"])
+
+
+def test_without_a_gpu_the_suggested_search_is_that_of_the_preset(folder):
+    facts, _ = picture_facts(DataConfig(path=str(folder), on_bad_image="skip"))
+    suggested = yaml.safe_load(suggested_file(facts, str(folder), has_gpu=False))
+    preset = yaml.safe_load((ROOT / "search_spaces" / "own_pictures_cpu.yaml").read_text())
+    del preset["base"]["model"]["resolution"]  # depends on the pictures
+    for key in ("method", "metric", "run_cap", "budget", "confirm", "parameters"):
+        assert suggested[key] == preset[key], key
+    for section in ("model", "train", "eval"):
+        assert suggested["base"][section].items() >= preset["base"][section].items(), section
 
 
 def test_the_suggested_file_can_be_checked(results, folder, capsys):

@@ -118,7 +118,7 @@ class SearchFile(_File):
         validate_default=True,
         description="algorithm that chooses the settings of trials. With method bayes: "
         f"{', '.join(SAMPLERS['bayes'])}; with method random: {', '.join(SAMPLERS['random'])}. If "
-        "left out, the first algorithm in the list of the method",
+        "left out, the first algorithm in the list of the method; with several metrics, tpe",
     )
     run_cap: int | None = Field(
         None,

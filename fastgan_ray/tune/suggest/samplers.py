@@ -75,8 +75,8 @@ def _random(spec: SearchSpec) -> samplers.BaseSampler:
 
 
 SAMPLERS: dict[str, Callable[[SearchSpec], samplers.BaseSampler]] = {
-    "tpe": _tpe,
     "curves": CurveSampler,
+    "tpe": _tpe,
     "gp": _gp,
     "cmaes": _cmaes,
     "nsga2": _nsga2,
