@@ -81,7 +81,7 @@ def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) ->
     `--from`. It costs `SHORT_BUDGET` more.
     """
     if not first:
-        return best_points(simulate(sampler, rule, task, seed, task.kimg, BUDGET))
+        return best_points(whole_search(sampler, rule, task, seed))
     short = task.kimg[:SHORT]
     trials = simulate(sampler, "none", task, seed + 100_000, short, SHORT_BUDGET)
     ranked = sorted(
@@ -96,8 +96,14 @@ def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) ->
 def ours_expected(sampler: str, rule: str, task: Task, seed: int) -> BestPoints:
     """Search as `ours`. The best point is that with the best expected value."""
     space = task.spec(SAMPLERS[sampler], "", seed, task.kimg[-1]).space
-    trials = simulate(sampler, rule, task, seed, task.kimg, BUDGET)
+    trials = whole_search(sampler, rule, task, seed)
     return best_points(trials, best_expected(space, task.kimg[-1]))
+
+
+@functools.lru_cache(maxsize=1)
+def whole_search(sampler: str, rule: str, task: Task, seed: int) -> list[SimulatedTrial]:
+    """Return the trials of a search without another one before it; the last search is kept."""
+    return simulate(sampler, rule, task, seed, task.kimg, BUDGET)
 
 
 def simulate(
@@ -287,9 +293,12 @@ def searches() -> dict[str, Search]:
         **table,
         **expected,
         **{name: functools.partial(freeze_thaw.search, moves) for name, moves in MOVES.items()},
-        "tpe, asha 3, --from a search of 0.4 kimg": functools.partial(
-            ours, "tpe", "asha 3", first=True
-        ),
+        **{
+            f"{sampler}, {rule}, --from a search of 0.4 kimg": functools.partial(
+                ours, sampler, rule, first=True
+            )
+            for sampler, rule in (("tpe", "asha 3"), ("curves", "none"))
+        },
         "grid (3 rates), none": grid,
         "plain Optuna TPE, none": functools.partial(plain_optuna, _tpe),
         "plain Optuna GP, none": functools.partial(plain_optuna, _gp),

@@ -206,14 +206,14 @@ def test_tables_have_places_worst_sets_and_where_a_way_is_worse():
     other["wares", "tpe, asha 3"] = np.full_like(one["food", "X"], 16.0)
     ways = ["random, none", "tpe, asha 3", "X"]
     text = "\n".join(comparison.tables({**one, **other}, ["food", "wares"], ways, ["X"]))
-    assert "| food | tpe, asha 3 (today's default) | 2.0 ± 0.1 |" in text
+    assert "| food | tpe, asha 3 (the default before) | 2.0 ± 0.1 |" in text
     ratio = "1.00 (2.00)"  # sqrt(2/4 * 16/8), and 16/8
     marks = "8, 16, 32"
     assert (
-        f"| 2 | tpe, asha 3 (today's default) | {ratio} | {ratio} | {ratio} | inf% (inf%) | "
+        f"| 2 | tpe, asha 3 (the default before) | {ratio} | {ratio} | {ratio} | inf% (inf%) | "
         f"wares at {marks} | food at {marks}; wares at {marks} |" in text
     ) or (
-        f"| 3 | tpe, asha 3 (today's default) | {ratio} | {ratio} | {ratio} | inf% (inf%) | "
+        f"| 3 | tpe, asha 3 (the default before) | {ratio} | {ratio} | {ratio} | inf% (inf%) | "
         f"wares at {marks} | food at {marks}; wares at {marks} |" in text
     )
     assert "| 1 | X | 0.25 (0.25) | 0.25 (0.25) | 0.25 (0.25) | 2% (2%) | none | none |" in text

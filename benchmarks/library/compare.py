@@ -12,17 +12,20 @@ sets but the one that it searches. The sets of the role `once` are looked at onc
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import math
 import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
 import torch
-from comparison import COSTS, DEFAULT, RANDOM, Array, tables
+from comparison import COSTS, DEFAULT, FORMER_DEFAULT, RANDOM, Array, tables
 from design import SCALES, roles, search
 from machine import provenance
 from make_knowledge import make_library
@@ -34,7 +37,10 @@ from ways_to_search import not_run, searches
 from fastgan_ray.search.knowledge.library import Library
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "library_search.md"
-OURS = (RANDOM, "qmc, none", DEFAULT, "curves alone, none", "curves, none", "curves, chance")
+OURS = (
+    *(RANDOM, "random, none, expected", "qmc, none", FORMER_DEFAULT, "tpe, none"),
+    *("curves alone, none", "curves alone, none, expected", "curves, none", DEFAULT),
+)
 ANCHORS = (
     *("plain Optuna TPE, none", "plain Optuna GP, none", "Ray's OptunaSearch + ASHA 3"),
     *("OptunaHub AutoSampler, none", "OptunaHub heteroscedastic GP, none"),
@@ -64,11 +70,10 @@ def regrets(points: BestPoints, task: Task) -> list[float]:
 def _run(
     truths: Mapping[str, Truth],
     libraries: Mapping[str, Library],
-    ways: Sequence[str],
-    job: tuple[str, int],
-) -> tuple[str, int, dict[str, list[float]], dict[str, float]]:
-    """Search one task in all ways: its set, its seed, and by way the regrets and CPU seconds."""
-    name, seed = job
+    job: tuple[str, int, Sequence[str]],
+) -> Searched:
+    """Search the task of a set and a seed in some ways."""
+    name, seed, ways = job
     task, others = truths[name].draw(seed), libraries[name]
     curves, seconds = {}, {}
     with patch("fastgan_ray.search.knowledge.responses.package_library", lambda: others):
@@ -77,7 +82,23 @@ def _run(
             points = searches()[way](task, seed)
             seconds[way] = time.process_time() - started
             curves[way] = regrets(points, task)
-    return name, seed, curves, seconds
+    return Searched(name, seed, curves, seconds)
+
+
+class Searched(NamedTuple):
+    """The searches of one task: its set and seed, and by way the regrets and CPU seconds."""
+
+    set: str
+    seed: int
+    regrets: dict[str, list[float]]
+    seconds: dict[str, float]
+
+
+def finished(path: Path | None) -> list[Searched]:
+    """Return the searches of an earlier call, from the file of `--keep`."""
+    if path is None or not path.is_file():
+        return []
+    return [Searched(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
 def main() -> None:
@@ -89,6 +110,9 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", default=[*OURS, *ANCHORS], choices=searches())
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the recordings")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--keep", type=Path, help="file of finished searches, which are not made again"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     truths: dict[str, Truth] = {}
@@ -101,16 +125,25 @@ def main() -> None:
         parser.error(f"--role {options.role}: no set has enough recordings at {options.scale}")
     absent = not_run(options.ways)
     ways = [RANDOM, *(way for way in options.ways if way != RANDOM and way not in absent)]
-    jobs = [(name, seed) for name in truths for seed in range(options.seeds)]
+    known = finished(options.keep)
+    jobs = []
+    for seed, name in itertools.product(range(options.seeds), truths):
+        done = {way for one in known if one[:2] == (name, seed) for way in one.regrets}
+        if missing := [way for way in ways if way not in done]:
+            jobs.append((name, seed, missing))
     curves = {(name, way): np.empty((options.seeds, len(COSTS))) for name in truths for way in ways}
     seconds = dict.fromkeys(ways, 0.0)
     libraries = {name: make_library(options.scale, options.folder, name) for name in truths}
-    run = partial(_run, truths, libraries, ways)
+    run = partial(_run, truths, libraries)
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
-        for name, seed, by_way, took in pool.imap_unordered(run, jobs):
-            for way in ways:
-                curves[name, way][seed] = by_way[way]
-                seconds[way] += took[way]
+        for searched in itertools.chain(known, pool.imap_unordered(run, jobs)):
+            if options.keep and searched not in known:
+                with options.keep.open("a") as file:
+                    file.write(json.dumps(searched._asdict()) + "\n")
+            for way in {*ways} & {*searched.regrets}:
+                if searched.set in truths and searched.seed < options.seeds:
+                    curves[searched.set, way][searched.seed] = searched.regrets[way]
+                    seconds[way] += searched.seconds[way]
     text = report(options, truths, curves, seconds, absent)
     options.out.write_text(text)
     print(text, end="")

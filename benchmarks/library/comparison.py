@@ -20,7 +20,8 @@ Curves: TypeAlias = Mapping[tuple[str, str], Array]  # by set and way
 COSTS = np.arange(0.5, BUDGET + 0.25, 0.5)
 MARKS = (8.0, 16.0, 32.0)
 RANDOM = "random, none"
-DEFAULT = "tpe, asha 3"  # as of search_spaces/fewshot.yaml
+DEFAULT = "curves, none, expected"  # as of search_spaces/fewshot.yaml
+FORMER_DEFAULT = "tpe, asha 3"
 FLOOR = 0.1  # percent; a regret below counts as this much in a ratio
 ERRORS = 2.0  # a difference is beyond its error if it is larger than so many standard errors
 
@@ -141,7 +142,9 @@ def _overall(
         f"the worst set; a regret below {FLOOR:g} % counts as {FLOOR:g} %), the cost as above, "
         "and the sets on which the regret is above that of random search, or of the anchor that is "
         f"best there, by more than {ERRORS:g} standard errors of the difference. Places by the "
-        f"regret at {MARKS[-1]:g}. Today's default is the way of search_spaces/fewshot.yaml.\n",
+        f"regret at {MARKS[-1]:g}. The default is the way of search_spaces/fewshot.yaml. With "
+        "`expected`, the result is the configuration with the best expected value (as in a "
+        "confirmation), not that with the best value.\n",
         "| place | way | "
         + " | ".join(f"at {mark:g} (worst)" for mark in MARKS)
         + " | cost (worst) | above random | above the best anchor |",
@@ -160,4 +163,5 @@ def _overall(
 
 
 def _title(way: str) -> str:
-    return f"{way} (today's default)" if way == DEFAULT else way
+    notes = {DEFAULT: "default", FORMER_DEFAULT: "the default before"}
+    return f"{way} ({notes[way]})" if way in notes else way
