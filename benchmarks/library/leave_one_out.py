@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from design import SETS, search
-from make_knowledge import MIN_POINTS, make_library, trial
+from make_knowledge import make_library, trial
 from numpy.typing import NDArray
 from record import recorded, recordings_parser
 
@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "knowledge.md"
 SEEN = (2, 4, 8)  # trainings
 DRAWS = 12  # of the seen trainings
+MIN_POINTS = 12  # a set with fewer recorded points is not left out in turn
 
 
 def trials_of(folder: Path, name: str, scale: str) -> dict[int, list[Trial]]:
