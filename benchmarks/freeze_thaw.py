@@ -18,12 +18,13 @@ import numpy as np
 from replay import SimulatedTrial, Step, cost
 from search_task import BUDGET, WORKERS, BestPoints, Task, best_expected, best_points, trial_of
 
+from fastgan_ray.data.plain import plain_share_of
 from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
 from fastgan_ray.search.curves.choice import Pool, fitted, random_pool
 from fastgan_ray.search.curves.kernel import Array, Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior
 from fastgan_ray.search.curves.trials import Trial, with_expected
-from fastgan_ray.search.file.spec import SearchSpec, start_point
+from fastgan_ray.search.file.spec import SearchSpec, base_config, start_point
 from fastgan_ray.search.knowledge.responses import Knowledge, knowledge_of
 
 KEPT = 100  # new points for which the knowledge gradient is computed
@@ -54,7 +55,7 @@ class State:
 def search(moves: Moves, task: Task, seed: int) -> BestPoints:
     """Search a task; the best point is that with the best expected value."""
     spec = task.spec("method: bayes\nsampler: curves", "", seed, task.kimg[-1])
-    knowledge = knowledge_of(spec)
+    knowledge = knowledge_of(spec, plain=plain_share_of(base_config(spec).data))
     state = State(spec, knowledge, random_pool(spec.space, seed, knowledge), [])
     queue: list[tuple[float, int]] = []  # (time of the next report, trial)
     ends: dict[int, int] = {}  # {running trial: the number of reports at which it pauses or ends}
@@ -99,7 +100,7 @@ def _next_move(state: State, moves: Moves, task: Task, seed: int) -> tuple[int, 
     posterior = fitted(spec.space, trials, task.kimg[-1], state.hyper, state.knowledge)
     state.hyper = posterior.hyper
     posterior = _with_running(posterior, trials)
-    means = posterior.means_at_end(state.pool.columns)
+    means = posterior.means_at_end(state.pool.columns) + state.pool.effects
     new = np.argsort(means)[:KEPT]
     feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
     known = [part[feasible] for part in posterior.points]
@@ -107,6 +108,10 @@ def _next_move(state: State, moves: Moves, task: Task, seed: int) -> tuple[int, 
         np.concatenate([one, part[new]])
         for one, part in zip(known, state.pool.columns, strict=True)
     ]
+    tried = [trials[index].point for index in feasible]
+    knowledge, count = state.knowledge, len(feasible)
+    likely = knowledge.likely_effects(tried) if knowledge else np.zeros(count)
+    effects = np.concatenate([likely, state.pool.effects[new]])
     stops = STOPS if moves.pauses else (1.0,)
     # (index in `candidates`, trial that goes on or -1, reports)
     choices = [
@@ -124,7 +129,7 @@ def _next_move(state: State, moves: Moves, task: Task, seed: int) -> tuple[int, 
     point, trial_index, until = (np.array(column) for column in zip(*choices, strict=True))
     times = np.log(np.array(task.kimg)[until - 1] / task.kimg[-1])
     gains = knowledge_gradient(
-        posterior, candidates, len(feasible), Actions(point, trial_index, times), 0.0
+        posterior, candidates, len(feasible), Actions(point, trial_index, times), 0.0, effects
     )
     if moves.by_cost:
         done = np.array([len(state.trials[i].steps) if i >= 0 else 0 for i in trial_index])

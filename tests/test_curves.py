@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
-from fastgan_ray.search.curves.choice import Pool, best_candidate, changed, fitted, random_pool
+from fastgan_ray.search.curves.choice import best_candidate, changed, fitted, pool_of, random_pool
 from fastgan_ray.search.curves.features import encode
 from fastgan_ray.search.curves.kernel import SHARED, Hyperparameters, squared_distances
 from fastgan_ray.search.curves.posterior import Posterior, Rows, fit, loss, prior
@@ -202,7 +202,7 @@ def test_a_tried_point_is_no_candidate():
     space = SPACE[:1]
     points = random_pool(space, 0).points[:12]
     trials = [Trial(point, {4.0: 100.0}) for point in points[:9]]
-    pool, posterior = Pool(points, encode(space, points)), fitted(space, trials, 4.0)
+    pool, posterior = pool_of(space, points), fitted(space, trials, 4.0)
     for seed in range(5):
         point, _ = best_candidate(space, trials, posterior, pool, random.Random(seed))
         assert point not in points[:9]

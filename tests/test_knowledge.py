@@ -12,10 +12,11 @@ import pytest
 from command_line import call
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.curves.choice import fitted
+from fastgan_ray.search.curves.choice import best_candidate, fitted, random_pool
 from fastgan_ray.search.curves.features import encode
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.knowledge import responses
 from fastgan_ray.search.knowledge.earlier import earlier_library
 from fastgan_ray.search.knowledge.gains import describe_gain, expected_gain
 from fastgan_ray.search.knowledge.learn import learn
@@ -35,6 +36,7 @@ from fastgan_ray.search.knowledge.responses import (
 )
 from fastgan_ray.search.space import sample
 from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.tune.suggest import model
 from fastgan_ray.tune.suggest.searcher import PRIORS_TRIED, StudySearcher
 
 TEXT = """
@@ -74,10 +76,10 @@ def training(point, sign, rng):
     return Trial(point, {kimg: math.exp(end + 0.3 / kimg) for kimg in (1.0, 2.0, 4.0)})
 
 
-def data_set(name, sign, count=24, seed=0):
+def data_set(name, sign, count=24, seed=0, plain=None):
     rng = random.Random(f"{name} {seed}")
     trials = [training(sample(SPEC.space, rng), sign, rng) for _ in range(count)]
-    return DataSet(name, "simulated", 100, trials)
+    return DataSet(name, "simulated", 100, plain, trials)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,73 @@ def test_a_few_trials_tell_which_data_sets_a_new_one_is_like(library):
         mean = posterior.means_at_end(encode(SPEC.space, asked, knowledge))
         agreement.append(np.corrcoef(mean, truth)[0, 1])
     assert agreement[1] > 0.9 > agreement[0]
+
+
+@pytest.fixture(scope="module")
+def plain_and_not():
+    """On plain pictures, high rates and the hinge loss are good; on others they are bad."""
+    return learn(
+        SPEC,
+        [
+            data_set("drawings", 1, plain=0.6),
+            data_set("icons", 1, plain=0.5),
+            data_set("photographs", -1, plain=0.02),
+        ],
+    )
+
+
+@pytest.mark.parametrize(("plain", "sign"), [(0.55, 1), (0.05, -1)])
+def test_before_the_first_trial_points_are_expected_to_be_as_on_pictures_that_are_as_plain(
+    plain_and_not, plain, sign
+):
+    asked = points(200)
+    truth = np.array([level(point, sign) for point in asked])
+    effects = Knowledge([plain_and_not], SPEC, plain=plain).likely_effects(asked)
+    assert np.corrcoef(effects, truth)[0, 1] > 0.9
+    assert 0.3 < np.std(effects) / np.std(truth) < 0.9  # cautious
+
+
+def test_without_pictures_like_these_nothing_is_expected(plain_and_not):
+    for plain in (None, 1.5):
+        effects = Knowledge([plain_and_not], SPEC, plain=plain).likely_effects(points(9))
+        assert np.abs(effects).max() < 1e-3
+
+
+def test_own_trials_correct_a_wrong_expectation(plain_and_not):
+    """Plain pictures on which, as on photographs, high rates are bad."""
+    knowledge = Knowledge([plain_and_not], SPEC, plain=0.55)
+    new, asked = data_set("new", -1, count=8).trials, points(100, seed=2)
+    posterior = fitted(SPEC.space, new, 4.0, None, knowledge)
+    mean = posterior.means_at_end(encode(SPEC.space, asked, knowledge))
+    mean = mean + knowledge.likely_effects(asked)
+    assert np.corrcoef(mean, [level(point, -1) for point in asked])[0, 1] > 0.8
+
+
+def test_the_knowledge_gradient_counts_the_likely_effects(plain_and_not):
+    """The first point that is chosen is one of those that are expected to be good."""
+    for plain, sign in ((0.55, 1), (0.05, -1)):
+        knowledge = Knowledge([plain_and_not], SPEC, plain=plain)
+        trials = [Trial(points(1)[0], {4.0: 150.0})]
+        posterior = fitted(SPEC.space, trials, 4.0, None, knowledge)
+        pool = random_pool(SPEC.space, 0, knowledge)
+        chosen = best_candidate(SPEC.space, trials, posterior, pool, random.Random(0), knowledge)
+        levels = [level(point, sign) for point in pool.points]
+        assert level(chosen.point, sign) < np.quantile(levels, 0.3)
+
+
+def test_a_restarted_search_knows_its_pictures_also_where_they_cannot_be_read(
+    tmp_path, monkeypatch, plain_and_not
+):
+    monkeypatch.setattr(responses, "package_library", lambda: plain_and_not)
+    monkeypatch.setattr(model, "plain_share_of", lambda config: 0.05)
+    searcher = StudySearcher(SPEC, tmp_path / "study.journal")
+    train(searcher, 2)
+    searcher.save(str(tmp_path / "state"))
+    expected = train(searcher, 2)
+    restored = StudySearcher(SPEC, tmp_path / "study.journal")
+    restored.restore(str(tmp_path / "state"))
+    monkeypatch.setattr(model, "plain_share_of", lambda config: None)
+    assert train(restored, 2) == expected
 
 
 def test_features_have_a_fixed_spread(library):
@@ -299,13 +368,15 @@ def test_a_search_over_seeds_is_learnt_too(tmp_path):
     rng = random.Random(0)
     trials = [training(sample(spec.space, rng), 1, rng) for _ in range(8)]
     path = tmp_path / "library.jsonl"
-    path.write_text("".join(library_lines(learn(spec, [DataSet("a", "simulated", 9, trials)]))))
+    path.write_text(
+        "".join(library_lines(learn(spec, [DataSet("a", "simulated", 9, None, trials)])))
+    )
     assert np.isfinite(Knowledge([read_library(path)], SPEC).features(points(5))).all()
 
 
 def test_a_library_in_which_nothing_matters_has_no_effect():
     trials = [Trial(point, {4.0: 100.0}) for point in points(8)]
-    library = learn(SPEC, [DataSet("a", "simulated", 9, trials)])
+    library = learn(SPEC, [DataSet("a", "simulated", 9, None, trials)])
     assert np.abs(Knowledge([library], SPEC).features(points(5))).max() < 1e-6
 
 

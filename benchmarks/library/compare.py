@@ -12,12 +12,13 @@ sets but the one that it searches. The sets of the role `once` are looked at onc
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import math
 import multiprocessing
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ import torch
 from comparison import COSTS, DEFAULT, FORMER_DEFAULT, RANDOM, Array, tables
 from design import SCALES, roles, search
 from machine import provenance
-from make_knowledge import make_library
+from make_knowledge import make_library, plain_shares
 from record import FOLDER, recorded
 from search_task import WORKERS, BestPoints, Task
 from truth import Truth, recordings
@@ -74,15 +75,27 @@ def _run(
 ) -> Searched:
     """Search the task of a set and a seed in some ways."""
     name, seed, ways = job
-    task, others = truths[name].draw(seed), libraries[name]
+    task = truths[name].draw(seed)
     curves, seconds = {}, {}
-    with patch("fastgan_ray.search.knowledge.responses.package_library", lambda: others):
+    with known_to(name, libraries[name]):
         for way in ways:
             started = time.process_time()
             points = searches()[way](task, seed)
             seconds[way] = time.process_time() - started
             curves[way] = regrets(points, task)
     return Searched(name, seed, curves, seconds)
+
+
+@contextlib.contextmanager
+def known_to(name: str, library: Library) -> Iterator[None]:
+    """Let a search of the set `name` know its pictures' plain share, and `library`."""
+    share = plain_shares()[name]
+    with (
+        patch("fastgan_ray.search.knowledge.responses.package_library", lambda: library),
+        patch("fastgan_ray.tune.suggest.model.plain_share_of", lambda config: share),
+        patch("freeze_thaw.plain_share_of", lambda config: share),
+    ):
+        yield
 
 
 class Searched(NamedTuple):

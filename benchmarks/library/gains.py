@@ -13,11 +13,10 @@ import json
 import multiprocessing
 from collections.abc import Mapping
 from functools import partial
-from unittest.mock import patch
 
 import numpy as np
 import torch
-from compare import truth_of
+from compare import known_to, truth_of
 from design import SCALES, point, roles
 from make_knowledge import make_library
 from record import recordings_parser
@@ -41,8 +40,8 @@ def gains_of(
 ) -> tuple[str, str, list[float]]:
     """Return what a search gains over the published default after each size, in percent."""
     name, sampler, seed = job
-    task, others = truths[name].draw(seed), libraries[name]
-    with patch("fastgan_ray.search.knowledge.responses.package_library", lambda: others):
+    task = truths[name].draw(seed)
+    with known_to(name, libraries[name]):
         points = searches()[SAMPLERS[sampler]](task, seed)
     default = task.truth(point(scale, 0))
     spent = [cost for cost, _ in points]

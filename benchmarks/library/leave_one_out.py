@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from design import SETS, search
-from make_knowledge import make_library, trial
+from make_knowledge import make_library, plain_shares, trial
 from numpy.typing import NDArray
 from record import recorded, recordings_parser
 
@@ -26,7 +26,7 @@ from fastgan_ray.search.knowledge.responses import Knowledge
 
 Array = NDArray[np.float64]
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "knowledge.md"
-SEEN = (2, 4, 8)  # trainings
+SEEN = (0, 2, 4, 8)  # trainings
 DRAWS = 12  # of the seen trainings
 MIN_POINTS = 12  # a set with fewer recorded points is not left out in turn
 
@@ -47,19 +47,25 @@ def agreement(
     count: int,
     seed: int,
 ) -> float:
-    """Return the correlation of predictions and values, over the configurations not seen."""
+    """Return the correlation of predictions and values, over the configurations not seen.
+
+    If none is seen, the predictions are the likely effects that `knowledge` says.
+    """
     others = np.random.default_rng(seed).permutation([number for number in trials if number])
-    seen = [0, *others[: count - 1]]
+    seen = [0, *others][:count]
     asked = [
         same
         for n, same in trials.items()
         if n not in seen and not any(t.is_infeasible for t in same)
     ]
-    length = longest_kimg(spec)
-    posterior = fitted(spec.space, [trials[n][0] for n in seen], length, None, knowledge)
-    points = encode(spec.space, [same[0].point for same in asked], knowledge)
+    points = [same[0].point for same in asked]
+    predicted = knowledge.likely_effects(points) if knowledge else np.zeros(len(points))
+    if seen:
+        known = [trials[number][0] for number in seen]
+        posterior = fitted(spec.space, known, longest_kimg(spec), None, knowledge)
+        predicted = predicted + posterior.means_at_end(encode(spec.space, points, knowledge))
     ends = [np.mean([np.log(list(t.values.values())[-1]) for t in same]) for same in asked]
-    return float(np.corrcoef(posterior.means_at_end(points), ends)[0, 1])
+    return float(np.corrcoef(predicted, ends)[0, 1]) if predicted.any() else 0.0
 
 
 def main() -> None:
@@ -82,7 +88,8 @@ def main() -> None:
     ]
     means: list[list[Array]] = []
     for name, trials in sets.items():
-        knowledge = Knowledge([make_library(options.scale, options.folder, name)], spec)
+        library = make_library(options.scale, options.folder, name)
+        knowledge = Knowledge([library], spec, plain=plain_shares()[name])
         pairs = [
             np.mean(
                 [

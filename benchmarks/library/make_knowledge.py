@@ -8,6 +8,7 @@ points, and the hyperparameters that fit all of them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fastgan_ray.search.knowledge.learn import learn
 from fastgan_ray.search.knowledge.library import FILE, DataSet, Library, library_lines
 
 METRIC = "fd_efficientnet_lite0"
+PLAIN = Path(__file__).with_name("plain.json")  # plain shares of the sets, by measure_plain.py
 MIN_POINTS = 6  # a set with fewer recorded points is left out
 
 
@@ -48,7 +50,14 @@ def data_set(name: str, lines: Sequence[Mapping[str, Any]]) -> DataSet:
     about = "embedded in the package"
     if known:
         about = f"{known.kind}; {', '.join(known.packages)} {known.version}; {known.licence}"
-    return DataSet(name, about, PICTURES[name], [trial(line) for line in lines])
+    trials = [trial(line) for line in lines]
+    return DataSet(name, about, PICTURES[name], plain_shares()[name], trials)
+
+
+def plain_shares() -> dict[str, float]:
+    """Return the plain share of each set, as `measure_plain.py` has measured it."""
+    shares: dict[str, float] = json.loads(PLAIN.read_text())
+    return shares
 
 
 def trial(line: Mapping[str, Any]) -> Trial:

@@ -53,18 +53,20 @@ def knowledge_gradient(
     tried: int,
     actions: Actions,
     variance: float,
+    effects: Array | None = None,
 ) -> Array:
     """Return the knowledge gradient of each action, in the unit of the values in `Rows`.
 
     `candidates` are points as `encode` returns them. The first `tried` candidates have been
     trained. The result of a search must be a trained point: one of these candidates, or the point
     that the action trains. `variance` is the known variance of the error of an evaluation.
+    `effects` has, for each candidate, what is added to the final value of the process.
     """
     hyper = posterior.hyper
     count = len(candidates[0])
     ends = posterior.cross(candidates, np.zeros(count), np.full(count, -1))
     white_ends = posterior.whitened(ends)
-    means = posterior.mean + ends @ posterior.solved
+    means = posterior.mean + ends @ posterior.solved + (0.0 if effects is None else effects)
     known = [columns[:tried] for columns in candidates]
     acted = [columns[actions.point] for columns in candidates]
     cross = posterior.cross(acted, actions.time, actions.trial)

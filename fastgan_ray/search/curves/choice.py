@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -41,7 +41,8 @@ def fitted(
     """Fit the Gaussian process to the evaluations of `trials`; at least one evaluation is needed.
 
     `start` has the hyperparameters of an earlier fit, which make the new fit faster. `knowledge`
-    comes from other data sets: further features of the points, and priors of the hyperparameters.
+    comes from other data sets: further features of the points, priors of the hyperparameters, and
+    likely effects. The process describes the values minus the likely effects of their points.
     """
     points = encode(space, [trial.point for trial in trials], knowledge)
     rows = rows_of(trials, total_kimg)
@@ -49,18 +50,22 @@ def fitted(
     if knowledge is not None:
         names = [parameter.name for parameter in encoded_parameters(space)]
         beliefs = informed(beliefs, names, knowledge.hyperparameters)
+        effects = knowledge.likely_effects([trial.point for trial in trials])
+        shift = effects[rows.trial] * knowledge.kept(rows.time)
+        rows = replace(rows, value=rows.value - shift)
     return Posterior(fit(points, rows, beliefs, start), points, rows)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Random points of a space, and their arrays as `encode` returns them.
+    """Random points of a space, their arrays as `encode` returns them, and their likely effects.
 
     A search computes the arrays once, because with `knowledge` this takes a while.
     """
 
     points: Sequence[Point]
     columns: Sequence[Array]
+    effects: Array
 
     @cached_property
     def keys(self) -> list[str]:
@@ -71,8 +76,14 @@ class Pool:
 def random_pool(space: SearchSpace, seed: int, knowledge: Knowledge | None = None) -> Pool:
     """Return `POOL` random points of a space; equal seeds give equal points."""
     rng = random.Random(seed)
-    points = [sample(space, rng) for _ in range(POOL)]
-    return Pool(points, encode(space, points, knowledge))
+    return pool_of(space, [sample(space, rng) for _ in range(POOL)], knowledge)
+
+
+def pool_of(
+    space: SearchSpace, points: Sequence[Point], knowledge: Knowledge | None = None
+) -> Pool:
+    """Return a pool of these points."""
+    return Pool(points, encode(space, points, knowledge), _likely_effects(points, knowledge))
 
 
 class Candidate(NamedTuple):
@@ -105,14 +116,16 @@ def best_candidate(
     tried = {_key(trial.point) for trial in trials}
     count = min(RANDOM_CANDIDATES, len(pool.points))
     drawn = np.array(rng.sample(range(len(pool.points)), count))
-    drawn = drawn[np.argsort(posterior.means_at_end([part[drawn] for part in pool.columns]))]
+    means = posterior.means_at_end([part[drawn] for part in pool.columns]) + pool.effects[drawn]
+    drawn = drawn[np.argsort(means)]
     new = [index for index in drawn if pool.keys[index] not in tried]
     kept = np.array(new or drawn, dtype=int)[:KEPT_CANDIDATES]
     feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
     if not feasible:
         return Candidate(pool.points[kept[0]], math.inf)
     known = [part[feasible] for part in posterior.points]
-    best_first = np.argsort(posterior.means_at_end(known))[:BEST_POINTS]
+    effects = _likely_effects([trials[index].point for index in feasible], knowledge)
+    best_first = np.argsort(posterior.means_at_end(known) + effects)[:BEST_POINTS]
     copies = [
         changed(space, trials[feasible[index]].point, rng)
         for index in best_first
@@ -120,14 +133,21 @@ def best_candidate(
     ]
     copies = [copy for copy in copies if _key(copy) not in tried]
     candidates = [*(pool.points[index] for index in kept), *copies]
-    encoded = [part[kept] for part in pool.columns]
+    encoded = _joined(known, [part[kept] for part in pool.columns])
+    effects = np.concatenate([effects, pool.effects[kept], _likely_effects(copies, knowledge)])
     if copies:
         encoded = _joined(encoded, encode(space, copies, knowledge))
     count = len(candidates)
     actions = Actions(len(feasible) + np.arange(count), np.full(count, -1), np.zeros(count))
-    gains = knowledge_gradient(posterior, _joined(known, encoded), len(feasible), actions, 0.0)
+    gains = knowledge_gradient(posterior, encoded, len(feasible), actions, 0.0, effects)
     best = int(np.argmax(gains))
     return Candidate(candidates[best], float(gains[best]))
+
+
+def _likely_effects(points: Sequence[Point], knowledge: Knowledge | None) -> Array:
+    if knowledge is None or not points:
+        return np.zeros(len(points))
+    return knowledge.likely_effects(points)
 
 
 def _key(point: Mapping[str, Any]) -> str:

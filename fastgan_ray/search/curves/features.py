@@ -24,6 +24,15 @@ class Knowledge(Protocol):
     def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
         """Return the features (points, columns) of points of the search."""
 
+    def likely_effects(self, points: Sequence[Mapping[str, Any]]) -> Array:
+        """Return the effect (points,) at the end of a training that each point probably has.
+
+        It is on the scale of the process; lower is better.
+        """
+
+    def kept(self, time: Array) -> Array:
+        """Return which share of the likely effects is visible at each log-time."""
+
 
 def encoded_parameters(space: SearchSpace) -> list[Parameter]:
     """Return the parameters that `encode` returns an array for: all except train.seed."""

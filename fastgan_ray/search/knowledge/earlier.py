@@ -30,4 +30,4 @@ def earlier_library(priors: Sequence[Prior], spec: SearchSpec) -> Library | None
         Trial(prior.point, {length: math.exp(SPREAD * norm.ppf((prior.rank + 0.5) / count))})
         for prior in priors
     ]
-    return learn(spec, [DataSet("--from", "the trials of another search", 0, trials)])
+    return learn(spec, [DataSet("--from", "the trials of another search", 0, None, trials)])

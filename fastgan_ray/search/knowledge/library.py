@@ -36,11 +36,13 @@ class DataSet:
     """The recorded trainings on one data set, and the number of its pictures.
 
     `about` has the kind, source and licence of the pictures, or the path of the user's pictures.
+    `plain` is their share of black and white pixels (see `data.plain`); None if it is unknown.
     """
 
     name: str
     about: str
     pictures: int
+    plain: float | None
     trials: Sequence[Trial]
 
 
@@ -121,6 +123,7 @@ def read_library(path: Path) -> Library:
             line["name"],
             line["about"],
             line["pictures"],
+            line["plain"],
             [_trial(names, header["kimg"], *training) for training in line["trainings"]],
         )
         for line in lines
@@ -156,6 +159,7 @@ def library_lines(library: Library) -> Iterable[str]:
                 "name": data.name,
                 "about": data.about,
                 "pictures": data.pictures,
+                "plain": None if data.plain is None else round(data.plain, 3),
                 "trainings": trainings,
             }
         )

@@ -51,12 +51,14 @@ def learn_search(
     spec: SearchSpec,
     trials: Sequence[Mapping[str, Any]],
     pictures: Sequence[Mapping[str, Any]],
+    plain: float | None = None,
 ) -> Library:
     """Return the library of a search, and write it to the cache for later searches.
 
     `name` is the name under which it is kept; a library of this name is replaced. `trials` are the
     records of the trials, each with its evaluations in the key "rows". `pictures` are the search's
-    sets of pictures, {"path", "pictures" (their number)}. Raise UserError if the search has several
+    sets of pictures, {"path", "pictures" (their number)}. `plain` is their share of black and white
+    pixels, if it is known. Raise UserError if the search has several
     metrics or population-based training, or if fewer than `MIN_TRIALS` trials have a value.
     """
     if spec.costs or spec.population is not None:
@@ -71,7 +73,7 @@ def learn_search(
         )
     about = ", ".join(str(described["path"]) for described in pictures)
     number = sum(described["pictures"] for described in pictures)
-    library = learn(spec, [DataSet(name, about, number, known)])
+    library = learn(spec, [DataSet(name, about, number, plain, known)])
     folder().mkdir(parents=True, exist_ok=True)
     write_atomically(folder() / f"{name}{SUFFIX}", "".join(library_lines(library)))
     return library

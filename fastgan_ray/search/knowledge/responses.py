@@ -1,21 +1,27 @@
 """Compute features of a search's points: the expected effects of a point on other data sets.
 
 On data sets of the same kind, the same configurations are good. On data sets of another kind, the
-same configurations may be bad (docs/findings.md). We assume that two configurations with similar
-effects on all data sets of a library also have similar effects on a new data set. So the expected
-effects on these data sets are further features of a point. The Gaussian process of a search learns
-from the search's own trials how relevant the features are. With more trials, they matter less.
+same configurations may be bad (docs/findings.md). The search uses this in two ways:
+
+- Before its first trial, it expects that a point has its mean effect on those data sets that are as
+  plain as its own pictures (see `data.plain`).
+- We assume that two points with similar effects on all data sets of a library also have similar
+  effects on a new data set. So the expected effects on these data sets are further features of a
+  point. The Gaussian process of a search learns from the search's own trials how relevant the
+  features are. With more trials, they matter less.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastgan_ray.counting import counted
-from fastgan_ray.search.curves.kernel import Array
+from fastgan_ray.data.plain import plain_share_of
+from fastgan_ray.search.curves.kernel import Array, effect_correlation
 from fastgan_ray.search.file.spec import SearchSpec, base_config, base_settings, longest_kimg
 from fastgan_ray.search.knowledge.earlier import earlier_library
 from fastgan_ray.search.knowledge.library import Library, package_library
@@ -24,6 +30,9 @@ from fastgan_ray.search.space import SearchSpace, is_number
 from fastgan_ray.search.warm_start import Prior
 
 SPREAD = 0.15  # root mean square distance of the features of random points from their mean
+WIDTH = 0.2  # difference of two plain shares at which data sets become unlike each other
+ALIKE = 0.5  # weight from which data sets are called alike
+CAUTION = 1.0  # weight of the assumption that a point has no effect
 TINY = 1e-6  # smallest spread of effects; below, they are rounding errors
 SIMILAR = 2.0  # largest ratio between the resolutions of a library and of the search
 # In the published training, the half-life of the weight average is a share of the whole training.
@@ -34,12 +43,18 @@ class Knowledge:
     """The features and hyperparameters that libraries provide for a search (see `features`).
 
     `earlier` is a library of another search's ranks (see `earlier_library`). It has features, but
-    no learning curves, so its hyperparameters are not used.
+    no learning curves, so its hyperparameters are not used. `plain` is the plain share of the
+    search's pictures; None if it is unknown.
     """
 
     def __init__(
-        self, libraries: Sequence[Library], spec: SearchSpec, earlier: Library | None = None
+        self,
+        libraries: Sequence[Library],
+        spec: SearchSpec,
+        earlier: Library | None = None,
+        plain: float | None = None,
     ) -> None:
+        self._plain = plain
         self._libraries = [*libraries, *([earlier] if earlier else [])]
         self._with_curves = libraries
         self._settings = base_settings(spec)
@@ -49,6 +64,27 @@ class Knowledge:
     def hyperparameters(self) -> Mapping[str, float]:
         """The hyperparameters of the first library with learning curves, by name."""
         return self._with_curves[0].hyperparameters if self._with_curves else {}
+
+    def likely_effects(self, points: Sequence[Mapping[str, Any]]) -> Array:
+        """Return the effect (n,) at the end of a training that each point is expected to have.
+
+        It is the mean effect on all recorded data sets, weighted by how alike their plain shares
+        are to that of the search. It is 0 if nothing is known about data sets like this one.
+        """
+        total, weight = np.zeros(len(points)), CAUTION
+        for library in self._with_curves:
+            weights = alike(self._plain, [data.plain for data in library.sets])
+            if weights.any():
+                translated = [self._translated(point, library) for point in points]
+                total += library.effects(translated) @ weights
+                weight += weights.sum()
+        return np.asarray(total / weight)
+
+    def kept(self, time: Array) -> Array:
+        """Return which share of an effect at the end a point is expected to have at log-times."""
+        if not self._with_curves:
+            return np.ones_like(time)
+        return effect_correlation(self._with_curves[0].hyper, np.abs(time))
 
     def features(self, points: Sequence[Mapping[str, Any]]) -> Array:
         """Return the scaled effects of points of the search, (points, data sets of all libraries).
@@ -71,15 +107,26 @@ class Knowledge:
         return nearest_point(library.spec.space, settings)
 
 
-def knowledge_of(spec: SearchSpec, priors: Sequence[Prior] = ()) -> Knowledge | None:
+def alike(plain: float | None, others: Sequence[float | None]) -> Array:
+    """Return a weight from 0 to 1 for each of several plain shares: how near it is to `plain`."""
+    if plain is None:
+        return np.zeros(len(others))
+    gaps = np.array([math.inf if other is None else other - plain for other in others])
+    return np.asarray(np.exp(-0.5 * (gaps / WIDTH) ** 2))
+
+
+def knowledge_of(
+    spec: SearchSpec, priors: Sequence[Prior] = (), plain: float | None = None
+) -> Knowledge | None:
     """Return what other data sets, and the trials of another search (`priors`), say about a search.
 
-    Returns None if nothing is known. `knowledge: false` in the search file leaves out the data
-    sets, but not `priors`, which the user names.
+    `plain` is the plain share of the search's pictures; None if it is unknown. Returns None if
+    nothing is known. `knowledge: false` in the search file leaves out the data sets, but not
+    `priors`, which the user names.
     """
     libraries = usable_libraries(spec) if spec.knowledge else []
     earlier = earlier_library(priors, spec)
-    return Knowledge(libraries, spec, earlier) if libraries or earlier else None
+    return Knowledge(libraries, spec, earlier, plain) if libraries or earlier else None
 
 
 def usable_libraries(spec: SearchSpec) -> list[Library]:
@@ -107,7 +154,21 @@ def describe_knowledge(spec: SearchSpec) -> str:
     if not parts:
         resolution = base_config(spec).model.resolution
         return f"none (nothing is recorded at about {resolution} px)"
-    return f"{'; '.join(parts)}; the trials of this search soon count for more"
+    return f"{'; '.join(parts)}{_alike_text(spec)}; the trials of this search soon count for more"
+
+
+def _alike_text(spec: SearchSpec) -> str:
+    """Say which recorded data sets are as plain as the pictures of a search; "" if unknown."""
+    plain = plain_share_of(base_config(spec).data)
+    if plain is None:
+        return ""
+    sets = [data for library in usable_libraries(spec) for data in library.sets]
+    weights = alike(plain, [data.plain for data in sets])
+    names = [data.name for data, weight in zip(sets, weights, strict=True) if weight > ALIKE]
+    return (
+        f". At first, it expects what was good on the sets that are about as plain as these "
+        f"pictures ({plain:.0%} of the pixels are black or white): {', '.join(names) or 'none'}"
+    )
 
 
 def _on(library: Library) -> str:

@@ -7,25 +7,31 @@ from collections.abc import Sequence
 
 import optuna
 
+from fastgan_ray.data.plain import plain_share_of
 from fastgan_ray.search.curves.choice import Candidate, best_candidate, fitted, random_pool
 from fastgan_ray.search.curves.kernel import Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior
 from fastgan_ray.search.curves.trials import Trial
-from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
+from fastgan_ray.search.file.spec import SearchSpec, base_config, longest_kimg
 from fastgan_ray.search.knowledge.responses import knowledge_of
 from fastgan_ray.tune.suggest.study_trials import priors_of
+
+PLAIN = "plain_share"  # attribute of a study
 
 
 class Model:
     """What stays the same during a search: knowledge, and the pool of random points.
 
-    It depends only on the search file, the libraries, and the trials of another search (`--from`)
-    in the study.
+    It depends only on the search file, its pictures, the libraries, and the trials of another
+    search (`--from`) in the study. The plain share of the pictures is stored in the study, so that
+    a restarted search also knows it where the pictures cannot be read.
     """
 
     def __init__(self, study: optuna.Study, spec: SearchSpec) -> None:
         self._spec = spec
-        self.knowledge = knowledge_of(spec, priors_of(study, spec))
+        if PLAIN not in study.user_attrs:
+            study.set_user_attr(PLAIN, plain_share_of(base_config(spec).data))
+        self.knowledge = knowledge_of(spec, priors_of(study, spec), study.user_attrs[PLAIN])
         self._pool = random_pool(spec.space, spec.seed, self.knowledge)
 
     def fitted(self, trials: Sequence[Trial], start: Hyperparameters | None = None) -> Posterior:
