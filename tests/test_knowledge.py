@@ -12,7 +12,7 @@ import pytest
 from command_line import call
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.curves.choice import best_candidate, fitted, random_pool
+from fastgan_ray.search.curves.choice import best_candidate, fitted, likely_point, random_pool
 from fastgan_ray.search.curves.features import encode
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.read import spec_from_text
@@ -174,6 +174,18 @@ def test_the_knowledge_gradient_counts_the_likely_effects(plain_and_not):
         chosen = best_candidate(SPEC.space, trials, posterior, pool, random.Random(0), knowledge)
         levels = [level(point, sign) for point in pool.points]
         assert level(chosen.point, sign) < np.quantile(levels, 0.3)
+
+
+def test_before_any_trial_has_a_value_points_that_are_probably_good_are_tried(plain_and_not):
+    knowledge = Knowledge([plain_and_not], SPEC, plain=0.05)
+    pool, trials = random_pool(SPEC.space, 0, knowledge), []
+    for number in range(3):
+        point = likely_point(pool, trials, random.Random(number))
+        trials.append(Trial(point, {}, is_running=True))
+    levels = [level(point, -1) for point in pool.points]
+    assert all(level(trial.point, -1) < np.quantile(levels, 0.1) for trial in trials)
+    assert len({str(trial.point) for trial in trials}) == 3
+    assert likely_point(random_pool(SPEC.space, 0), trials, random.Random(0)) is None
 
 
 def test_a_restarted_search_knows_its_pictures_also_where_they_cannot_be_read(

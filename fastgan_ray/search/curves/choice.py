@@ -22,6 +22,7 @@ Point = dict[str, Any]
 
 POOL = 2000  # random points of a search
 RANDOM_CANDIDATES = 1000  # points of the pool that are candidates for a suggestion
+FIRST_CANDIDATES = 200  # points of the pool that are candidates before any trial has a value
 # The knowledge gradient is computed only for the random candidates with the best expected values.
 KEPT_CANDIDATES = 150
 BEST_POINTS = 3  # tried points with the best expected values; changed copies are candidates, too
@@ -84,6 +85,20 @@ def pool_of(
 ) -> Pool:
     """Return a pool of these points."""
     return Pool(points, encode(space, points, knowledge), _likely_effects(points, knowledge))
+
+
+def likely_point(pool: Pool, trials: Sequence[Trial], rng: random.Random) -> Point | None:
+    """Return a new point that probably is good, before any trial has a value.
+
+    It is the point with the best likely effect among `FIRST_CANDIDATES` random new points of
+    `pool`; so several such points differ. Return None if the likely effects of all points are 0.
+    """
+    tried = {_key(trial.point) for trial in trials}
+    new = [index for index, key in enumerate(pool.keys) if key not in tried]
+    if not new or not pool.effects.any():
+        return None
+    drawn = rng.sample(new, min(FIRST_CANDIDATES, len(new)))
+    return pool.points[min(drawn, key=lambda index: pool.effects[index])]
 
 
 class Candidate(NamedTuple):

@@ -64,12 +64,14 @@ class CurveSampler(BaseSampler):
         self._model = model = self._model or Model(study, spec)
         first = FIRST_POINTS if model.knowledge is None else FIRST_POINTS_WITH_KNOWLEDGE
         known = {key_of(known.point) for known in trials if known.values or known.is_infeasible}
+        rng = random.Random(f"{spec.seed} {trial.number}")
         if len(known) < first:
-            point = sobol(spec.space, point_count(study) - 1, spec.seed)
+            point = model.likely_point(trials, rng) or sobol(
+                spec.space, point_count(study) - 1, spec.seed
+            )
         else:
             posterior = model.fitted(trials, self._hyper)
             self._hyper = posterior.hyper
-            rng = random.Random(f"{spec.seed} {trial.number}")
             point = model.best_candidate(trials, posterior, rng).point
         return {p.name: encode(p, point[p.name]) for p in spec.space if p.name in point}
 

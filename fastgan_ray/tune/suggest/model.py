@@ -8,7 +8,14 @@ from collections.abc import Sequence
 import optuna
 
 from fastgan_ray.data.plain import plain_share_of
-from fastgan_ray.search.curves.choice import Candidate, best_candidate, fitted, random_pool
+from fastgan_ray.search.curves.choice import (
+    Candidate,
+    Point,
+    best_candidate,
+    fitted,
+    likely_point,
+    random_pool,
+)
 from fastgan_ray.search.curves.kernel import Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior
 from fastgan_ray.search.curves.trials import Trial
@@ -38,6 +45,10 @@ class Model:
         """Fit the process to the trials of the search (see `choice.fitted`)."""
         length = longest_kimg(self._spec)
         return fitted(self._spec.space, trials, length, start, self.knowledge)
+
+    def likely_point(self, trials: Sequence[Trial], rng: random.Random) -> Point | None:
+        """Return a point that probably is good, or None (see `choice.likely_point`)."""
+        return likely_point(self._pool, trials, rng)
 
     def best_candidate(
         self, trials: Sequence[Trial], posterior: Posterior, rng: random.Random
