@@ -29,7 +29,7 @@ import torch
 from comparison import COSTS, DEFAULT, FORMER_DEFAULT, RANDOM, Array, tables
 from design import SCALES, roles, search
 from machine import provenance
-from make_knowledge import make_library, plain_shares
+from make_knowledge import make_library, set_facts
 from record import FOLDER, recorded
 from search_task import WORKERS, BestPoints, Task
 from truth import Truth, recordings
@@ -89,7 +89,7 @@ def _run(
 @contextlib.contextmanager
 def known_to(name: str, library: Library) -> Iterator[None]:
     """Let a search of the set `name` know its pictures' plain share, and `library`."""
-    share = plain_shares()[name]
+    share = set_facts()[name]["plain"]
     with (
         patch("fastgan_ray.search.knowledge.responses.package_library", lambda: library),
         patch("fastgan_ray.tune.suggest.model.plain_share_of", lambda config: share),

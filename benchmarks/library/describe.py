@@ -7,13 +7,15 @@ Writes results/library.md. All numbers are of logarithms of the distance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from design import SCALES, SETS, roles
-from make_knowledge import METRIC, MIN_POINTS
+from make_knowledge import METRIC, MIN_POINTS, set_facts
 from numpy.typing import NDArray
 from picture_sets import SETS as PICTURE_SETS
 from record import recorded, recordings_parser
@@ -102,6 +104,7 @@ def report(sets: Mapping[str, Curves], scale: str) -> str:
         "| set | kind | role | configurations | failed | spread | seed | default |",
         "|---|---|---|---|---|---|---|---|",
     ]
+    sets = dict(sorted(sets.items(), key=lambda item: set_facts()[item[0]]["plain"]))
     for name, curves in sets.items():
         ends = np.array([curves.last(number) for number in curves.of_point])
         sd, freedom = seed_deviation(curves)
@@ -121,27 +124,48 @@ def report(sets: Mapping[str, Curves], scale: str) -> str:
         lines.append(f"| {name} | " + " | ".join(f"{value:.2f}" for value in early(curves)) + " |")
     lines += [
         "\nCorrelation between sets, over the configurations that both have, with its standard "
-        "error:\n",
+        "error; the sets by their share of black and white pixels:\n",
         "| | " + " | ".join(sets) + " |",
         "|---" * (len(sets) + 1) + "|",
-        *_agreements(sets),
     ]
+    rng = np.random.default_rng(0)
+    between = {
+        (name, other): agreement(sets[name], sets[other], rng)
+        for name, other in itertools.permutations(sets, 2)
+    }
+    for name in sets:
+        cells = [
+            "" if other == name else "{:.2f} ± {:.2f}".format(*between[name, other])
+            for other in sets
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += _explained({pair: value for pair, (value, _) in between.items() if pair[0] < pair[1]})
     return "\n".join(lines) + "\n"
 
 
-def _agreements(sets: Mapping[str, Curves]) -> Sequence[str]:
-    rng = np.random.default_rng(0)
-    lines = []
-    for name, first in sets.items():
-        cells = []
-        for other, second in sets.items():
-            if other == name:
-                cells.append("")
-                continue
-            value, error = agreement(first, second, rng)
-            cells.append(f"{value:.2f} ± {error:.2f}")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return lines
+def _explained(between: Mapping[tuple[str, str], float]) -> list[str]:
+    """Return a table that says which facts about the pictures go with the agreement of sets."""
+    facts = set_facts()
+    names = list(dict.fromkeys(itertools.chain(*between)))
+    keys = list(facts[names[0]])
+    lines = [
+        "\nWhat the pictures are like (`measure_sets.py`), and the rank correlation, over pairs of "
+        "sets, of their agreement with the difference of this number (of its logarithm for the "
+        "number of pictures). A negative number says that sets which are alike in this agree. "
+        "Pairs share sets, so a number within .2 of 0 says nothing.\n",
+        "| set | " + " | ".join(keys) + " |",
+        "|---" * (len(keys) + 1) + "|",
+        *(
+            f"| {name} | " + " | ".join(f"{facts[name][k]:g}" for k in keys) + " |"
+            for name in names
+        ),
+    ]
+    cells = []
+    for key in keys:
+        scale = math.log if key == "pictures" else float
+        gaps = [abs(scale(facts[a][key]) - scale(facts[b][key])) for a, b in between]
+        cells.append(f"{spearmanr(gaps, list(between.values())).statistic:.2f}")
+    return [*lines, "| with agreement | " + " | ".join(cells) + " |"]
 
 
 def main() -> None:

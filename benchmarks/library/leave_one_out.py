@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from design import SETS, search
-from make_knowledge import make_library, plain_shares, trial
+from make_knowledge import make_library, set_facts, trial
 from numpy.typing import NDArray
 from record import recorded, recordings_parser
 
@@ -89,7 +89,7 @@ def main() -> None:
     means: list[list[Array]] = []
     for name, trials in sets.items():
         library = make_library(options.scale, options.folder, name)
-        knowledge = Knowledge([library], spec, plain=plain_shares()[name])
+        knowledge = Knowledge([library], spec, plain=set_facts()[name]["plain"])
         pairs = [
             np.mean(
                 [

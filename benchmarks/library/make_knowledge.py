@@ -23,7 +23,7 @@ from fastgan_ray.search.knowledge.learn import learn
 from fastgan_ray.search.knowledge.library import FILE, DataSet, Library, library_lines
 
 METRIC = "fd_efficientnet_lite0"
-PLAIN = Path(__file__).with_name("plain.json")  # plain shares of the sets, by measure_plain.py
+FACTS = Path(__file__).with_name("sets.json")  # written by measure_sets.py
 MIN_POINTS = 6  # a set with fewer recorded points is left out
 
 
@@ -50,14 +50,14 @@ def data_set(name: str, lines: Sequence[Mapping[str, Any]]) -> DataSet:
     about = "embedded in the package"
     if known:
         about = f"{known.kind}; {', '.join(known.packages)} {known.version}; {known.licence}"
-    trials = [trial(line) for line in lines]
-    return DataSet(name, about, PICTURES[name], plain_shares()[name], trials)
+    facts, trials = set_facts()[name], [trial(line) for line in lines]
+    return DataSet(name, about, int(facts["pictures"]), facts["plain"], trials)
 
 
-def plain_shares() -> dict[str, float]:
-    """Return the plain share of each set, as `measure_plain.py` has measured it."""
-    shares: dict[str, float] = json.loads(PLAIN.read_text())
-    return shares
+def set_facts() -> dict[str, dict[str, float]]:
+    """Return what `measure_sets.py` has measured, by set."""
+    facts: dict[str, dict[str, float]] = json.loads(FACTS.read_text())
+    return facts
 
 
 def trial(line: Mapping[str, Any]) -> Trial:
@@ -66,14 +66,6 @@ def trial(line: Mapping[str, Any]) -> Trial:
         return Trial(line["point"], {}, is_infeasible=True)
     rows = line["rows"]
     return Trial(line["point"], dict(zip(rows["kimg"], rows[METRIC], strict=True)))
-
-
-# The number of pictures of each set.
-PICTURES = {
-    **{"matcaps": 198, "fluent-heads": 198, "portraits": 173, "animals": 281, "food": 119},
-    **{"wares": 209, "textures": 172, "flags": 252, "hieroglyphs": 400, "surfaces": 68},
-    **{"furniture": 395, "photographs": 186, "creatures": 141},
-}
 
 
 def main() -> None:

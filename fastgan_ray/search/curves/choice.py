@@ -159,7 +159,7 @@ def best_candidate(
     return Candidate(candidates[best], float(gains[best]))
 
 
-def _likely_effects(points: Sequence[Point], knowledge: Knowledge | None) -> Array:
+def _likely_effects(points: Sequence[Mapping[str, Any]], knowledge: Knowledge | None) -> Array:
     if knowledge is None or not points:
         return np.zeros(len(points))
     return knowledge.likely_effects(points)
