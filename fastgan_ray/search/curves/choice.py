@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
 from fastgan_ray.search.curves.features import Knowledge, encode, encoded_parameters
@@ -129,34 +130,58 @@ def best_candidate(
     """
     posterior = _with_running(posterior, trials)
     tried = {_key(trial.point) for trial in trials}
-    count = min(RANDOM_CANDIDATES, len(pool.points))
-    drawn = np.array(rng.sample(range(len(pool.points)), count))
-    means = posterior.means_at_end([part[drawn] for part in pool.columns]) + pool.effects[drawn]
-    drawn = drawn[np.argsort(means)]
-    new = [index for index in drawn if pool.keys[index] not in tried]
-    kept = np.array(new or drawn, dtype=int)[:KEPT_CANDIDATES]
+    drawn = _best_of(pool, posterior, tried, rng)
     feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
     if not feasible:
-        return Candidate(pool.points[kept[0]], math.inf)
-    known = [part[feasible] for part in posterior.points]
-    effects = _likely_effects([trials[index].point for index in feasible], knowledge)
-    best_first = np.argsort(posterior.means_at_end(known) + effects)[:BEST_POINTS]
-    copies = [
-        changed(space, trials[feasible[index]].point, rng)
-        for index in best_first
-        for _ in range(CHANGES)
-    ]
-    copies = [copy for copy in copies if _key(copy) not in tried]
-    candidates = [*(pool.points[index] for index in kept), *copies]
-    encoded = _joined(known, [part[kept] for part in pool.columns])
-    effects = np.concatenate([effects, pool.effects[kept], _likely_effects(copies, knowledge)])
-    if copies:
-        encoded = _joined(encoded, encode(space, copies, knowledge))
-    count = len(candidates)
-    actions = Actions(len(feasible) + np.arange(count), np.full(count, -1), np.zeros(count))
-    gains = knowledge_gradient(posterior, encoded, len(feasible), actions, 0.0, effects)
+        return Candidate(drawn.points[0], math.inf)
+    points = [dict(trials[index].point) for index in feasible]
+    columns = [part[feasible] for part in posterior.points]
+    known = Pool(points, columns, _likely_effects(points, knowledge))
+    copies = [copy for copy in _copies(space, known, posterior, rng) if _key(copy) not in tried]
+    candidates = _joined(drawn, pool_of(space, copies, knowledge)) if copies else drawn
+    count, everything = len(candidates.points), _joined(known, candidates)
+    actions = Actions(len(points) + np.arange(count), np.full(count, -1), np.zeros(count))
+    gains = knowledge_gradient(
+        posterior, everything.columns, len(points), actions, 0.0, everything.effects
+    )
     best = int(np.argmax(gains))
-    return Candidate(candidates[best], float(gains[best]))
+    return Candidate(candidates.points[best], float(gains[best]))
+
+
+def _best_of(pool: Pool, posterior: Posterior, tried: Set[str], rng: random.Random) -> Pool:
+    """Return new points of the pool with good expected values, the best first.
+
+    If all points of the pool have been tried, return tried points.
+    """
+    count = min(RANDOM_CANDIDATES, len(pool.points))
+    drawn = np.array(rng.sample(range(len(pool.points)), count))
+    order = drawn[np.argsort(_means(posterior, _part(pool, drawn)))]
+    new = [index for index in order if pool.keys[index] not in tried]
+    return _part(pool, np.array(new or order, dtype=int)[:KEPT_CANDIDATES])
+
+
+def _copies(
+    space: SearchSpace, known: Pool, posterior: Posterior, rng: random.Random
+) -> list[Point]:
+    """Return changed copies of the known points with the best expected values."""
+    best_first = np.argsort(_means(posterior, known))[:BEST_POINTS]
+    return [changed(space, known.points[i], rng) for i in best_first for _ in range(CHANGES)]
+
+
+def _means(posterior: Posterior, pool: Pool) -> Array:
+    """Return the expected final values of the points of a pool."""
+    return np.asarray(posterior.means_at_end(pool.columns) + pool.effects)
+
+
+def _part(pool: Pool, indices: NDArray[np.int64]) -> Pool:
+    points = [pool.points[index] for index in indices]
+    return Pool(points, [part[indices] for part in pool.columns], pool.effects[indices])
+
+
+def _joined(first: Pool, second: Pool) -> Pool:
+    columns = [np.concatenate(pair) for pair in zip(first.columns, second.columns, strict=True)]
+    effects = np.concatenate([first.effects, second.effects])
+    return Pool([*first.points, *second.points], columns, effects)
 
 
 def _likely_effects(points: Sequence[Mapping[str, Any]], knowledge: Knowledge | None) -> Array:
@@ -168,10 +193,6 @@ def _likely_effects(points: Sequence[Mapping[str, Any]], knowledge: Knowledge | 
 def _key(point: Mapping[str, Any]) -> str:
     """Return a text that is equal for equal points."""
     return repr(sorted(point.items()))
-
-
-def _joined(first: Sequence[Array], second: Sequence[Array]) -> list[Array]:
-    return [np.concatenate(pair) for pair in zip(first, second, strict=True)]
 
 
 def _with_running(posterior: Posterior, trials: Sequence[Trial]) -> Posterior:
