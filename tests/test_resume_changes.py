@@ -92,7 +92,7 @@ def test_what_a_search_may_change(changes):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        (("method: bayes", "method: bayes\nsampler: gp"), 'sampler: "tpe" then, "gp" now'),
+        (("method: bayes", "method: bayes\nsampler: gp"), 'sampler: "curves" then, "gp" now'),
         (("total_kimg: 8", "total_kimg: 9"), "train.total_kimg: 8.0 then, 9.0 now"),
         (("every_kimg: 1", "every_kimg: 2"), "eval.every_kimg: 1.0 then, 2.0 now"),
         (("[8, 16, 32, 64]", "[8, 16]"), 'model.ngf: {"distribution": "categorical", "values": '),
