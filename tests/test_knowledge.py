@@ -33,6 +33,7 @@ from fastgan_ray.search.knowledge.responses import (
     describe_knowledge,
     knowledge_of,
     nearest_point,
+    usable_libraries,
 )
 from fastgan_ray.search.space import sample
 from fastgan_ray.search.warm_start import Prior
@@ -241,6 +242,14 @@ def test_pictures_of_another_size_are_not_compared(resolution, known):
     assert (knowledge_of(search(resolution)) is not None) == known
     said = describe_knowledge(search(resolution))
     assert ("other data sets at 32 px" if known else "nothing is recorded at about 256 px") in said
+
+
+def test_a_search_on_an_embedded_set_does_not_know_this_set():
+    names = {data.name for data in package_library().sets}
+    spec = spec_from_text(SPEC.text.replace("base:", "base:\n  data: {path: matcaps}"), "t.yaml")
+    (library,) = usable_libraries(spec)
+    assert {data.name for data in library.sets} == names - {"matcaps"}
+    assert f"recorded on {len(names) - 1} other data sets" in describe_knowledge(spec)
 
 
 def test_a_search_may_do_without():

@@ -245,6 +245,7 @@ class Task:
         text |= {"run_cap": 400, "seed": seed}
         del text["method"], text["sampler"]
         text["base"]["train"]["total_kimg"] = total_kimg
+        text["base"]["data"]["path"] = "pictures"  # no embedded set, whose trainings are left out
         written = yaml.safe_dump(text, sort_keys=False)
         return spec_from_text(f"{method}\n{rule}\n{written}", "library.yaml")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,14 +133,23 @@ def knowledge_of(
 def usable_libraries(spec: SearchSpec) -> list[Library]:
     """Return the libraries whose resolution is at least half and at most twice the search's.
 
-    They are the library of the package, and those of the user's own searches.
+    They are the library of the package, and those of the user's own searches. If the search has the
+    pictures of an embedded data set, the trainings on this set are left out: a demonstration must
+    not know its own answer.
     """
-    resolution = base_config(spec).model.resolution
+    config = base_config(spec)
+    known = [without(package_library(), config.data.path), *own_libraries()]
     return [
         library
-        for library in (package_library(), *own_libraries())
-        if 1 / SIMILAR <= resolution / library.resolution <= SIMILAR
+        for library in known
+        if 1 / SIMILAR <= config.model.resolution / library.resolution <= SIMILAR
     ]
+
+
+def without(library: Library, name: str) -> Library:
+    """Return the library without the data set `name`; the library itself if it has no such set."""
+    sets = [data for data in library.sets if data.name != name]
+    return library if len(sets) == len(library.sets) else replace(library, sets=sets)
 
 
 def describe_knowledge(spec: SearchSpec) -> str:
@@ -172,7 +182,7 @@ def _alike_text(spec: SearchSpec) -> str:
 
 
 def _on(library: Library) -> str:
-    if library is package_library():
+    if library.spec is package_library().spec:
         return f"that were recorded on {counted(len(library.sets), 'other data set')}"
     return f"of your search {library.sets[0].name}"
 
