@@ -14,7 +14,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.tune.wandb.report import PANELS, outline, save
 from fastgan_ray.tune.wandb.rows import CONSTANTS
 
-FIRST_KIMG = 2.0  # at which the demonstration first stops a trial
+FIRST_KIMG = 2.0  # at which the search first stops a trial
 SPACES = Path(__file__).parents[1] / "search_spaces"
 # wandb-workspaces is written for pydantic 1.
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDepre
 def search(tmp_path):
     folder = tmp_path / "heads"
     folder.mkdir()
-    (folder / "search.yaml").write_text((SPACES / "demo.yaml").read_text())
+    rule = f"early_terminate: {{type: hyperband, min_iter: {FIRST_KIMG:g}, eta: 3}}\n"
+    (folder / "search.yaml").write_text(rule + (SPACES / "demo.yaml").read_text())
     (folder / "overrides.json").write_text("{}")
     return folder
 
