@@ -146,7 +146,7 @@ def usable_libraries(spec: SearchSpec) -> list[Library]:
     ]
 
 
-def without(library: Library, name: str) -> Library:
+def without(library: Library, name: str | None) -> Library:
     """Return the library without the data set `name`; the library itself if it has no such set."""
     sets = [data for data in library.sets if data.name != name]
     return library if len(sets) == len(library.sets) else replace(library, sets=sets)
