@@ -23,6 +23,7 @@ from fastgan_ray.tune.storage.snapshot import restore_snapshot, save_snapshot
 TEXT = """
 name: t
 method: bayes
+sampler: tpe
 metric: {name: fd_efficientnet_lite0, goal: minimize}
 run_cap: 4
 confirm: false
