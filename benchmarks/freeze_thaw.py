@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,13 @@ from search_task import BUDGET, WORKERS, BestPoints, Task, best_expected, best_p
 
 from fastgan_ray.data.plain import plain_share_of
 from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
-from fastgan_ray.search.curves.choice import Pool, fitted, random_pool
+from fastgan_ray.search.curves.choice import Pool, fitted, random_pool, with_running
 from fastgan_ray.search.curves.kernel import Array, Hyperparameters
-from fastgan_ray.search.curves.posterior import Posterior
-from fastgan_ray.search.curves.trials import Trial, with_expected
 from fastgan_ray.search.file.spec import SearchSpec, base_config, start_point
 from fastgan_ray.search.knowledge.responses import Knowledge, knowledge_of
 
 KEPT = 100  # new points for which the knowledge gradient is computed
 STOPS = (0.25, 0.5, 1.0)  # shares of a training at which it may pause
-NEIGHBOURS = 10  # trials whose seconds say what a new point costs
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def _next_move(state: State, moves: Moves, task: Task, seed: int) -> tuple[int, 
         return _start(state, task, rng.choice(state.pool.points), seed), rows
     posterior = fitted(spec.space, trials, task.kimg[-1], state.hyper, state.knowledge)
     state.hyper = posterior.hyper
-    posterior = _with_running(posterior, trials)
+    posterior = with_running(posterior, trials)
     means = posterior.means_at_end(state.pool.columns) + state.pool.effects
     new = np.argsort(means)[:KEPT]
     feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
@@ -142,16 +139,6 @@ def _next_move(state: State, moves: Moves, task: Task, seed: int) -> tuple[int, 
     else:
         chosen = state.pool.points[new[point[best] - len(feasible)]]
     return _start(state, task, chosen, seed), int(until[best])
-
-
-def _with_running(posterior: Posterior, trials: Sequence[Trial]) -> Posterior:
-    running = np.array([i for i, trial in enumerate(trials) if trial.is_running], dtype=int)
-    if not len(running):
-        return posterior
-    points = [columns[running] for columns in posterior.points]
-    cross = posterior.cross(points, np.zeros(len(running)), running)
-    rows = with_expected(posterior.rows, running, posterior.mean + cross @ posterior.solved)
-    return replace(posterior, rows=rows)
 
 
 def _seconds(state: State, candidates: Sequence[Array], tried: Sequence[Array]) -> Array:

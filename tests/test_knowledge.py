@@ -12,6 +12,8 @@ import pytest
 from command_line import call
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.search.cost import plan
+from fastgan_ray.search.cost.plan import search_facts
 from fastgan_ray.search.curves.choice import best_candidate, fitted, likely_point, random_pool
 from fastgan_ray.search.curves.features import encode
 from fastgan_ray.search.curves.trials import Trial
@@ -250,6 +252,15 @@ def test_a_search_on_an_embedded_set_does_not_know_this_set():
     (library,) = usable_libraries(spec)
     assert {data.name for data in library.sets} == names - {"matcaps"}
     assert f"recorded on {len(names) - 1} other data sets" in describe_knowledge(spec)
+
+
+def test_a_plan_does_not_open_pictures_that_are_not_here(monkeypatch):
+    """A published set that has not been downloaded must not be downloaded by `check`."""
+    monkeypatch.setattr(plan, "plain_share_of", lambda config: pytest.fail("opened"))
+    text = SPEC.text.replace("base:", "base:\n  data: {path: 100-shot-obama}")
+    facts = search_facts(spec_from_text(text, "t.yaml"))
+    assert "will be downloaded" in facts["data"][0]["note"]
+    assert "as plain as" not in facts["knowledge"]
 
 
 def test_a_search_may_do_without():

@@ -68,7 +68,7 @@ def test_a_search_ends_when_it_is_settled_also_after_a_restart(tmp_path):
 
     text = (folders[0] / "settled.json").read_text()
     assert json.loads(text)["gain"] < 0.5 and (folders[1] / "settled.json").read_text() == text
-    sentence = settled_sentence(folders[0], RUN_CAP)
+    sentence = settled_sentence(folders[0], spec)
     assert sentence.startswith(f"The search is settled after {count} finished of at most 60 trials")
 
     # With a lower limit, the same search goes on, and is no longer called settled.
@@ -77,7 +77,8 @@ def test_a_search_ends_when_it_is_settled_also_after_a_restart(tmp_path):
     further = StudySearcher(lower, folders[0] / "study.journal")
     further.restore(str(tmp_path / "state"))
     assert further.suggest("an id of Ray's") != FINISHED
-    assert settled_sentence(folders[0], RUN_CAP) == ""
+    assert settled_sentence(folders[0], lower) == ""
+    assert settled_sentence(folders[1], make_spec("{hours: 9}")) == ""  # resumed without `until`
 
 
 def test_a_running_trial_is_waited_for(tmp_path):

@@ -124,7 +124,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the recordings")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument(
-        "--keep", type=Path, help="file of finished searches, which are not made again"
+        "--keep",
+        type=Path,
+        help="file of finished searches, which are not made again; they "
+        "must be of the same recordings, scale and code",
     )
     options = parser.parse_args()
     torch.set_num_threads(1)

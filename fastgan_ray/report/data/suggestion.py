@@ -136,8 +136,8 @@ def _wrapped(text: str, width: int = 92) -> list[str]:
 
 _GREY = ("black and white", "grey")
 _CPU_BASE = [
-    "    # Small networks and short trainings, as in the preset own_pictures_cpu, take an hour on",
-    "    # two CPU cores.",
+    "    # Small networks and short trainings, as in the preset own_pictures_cpu, take about an",
+    "    # hour on two CPU cores (estimated).",
     "    nz: 128",
     "    decoder_width: 4",
     "  train: {total_kimg: 10, reconstruction: l1}",

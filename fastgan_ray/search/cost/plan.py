@@ -6,7 +6,7 @@ All facts are JSON values.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.schedule import as_text
 from fastgan_ray.config.strict_yaml import Value
+from fastgan_ray.data.plain import plain_share_of
 from fastgan_ray.metrics.names import run_metric
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
@@ -68,6 +69,7 @@ def search_facts(
     if spec.budget.kimg is not None:
         expected = min(expected, spec.budget.kimg - confirmation.kimg)
     kimg = expected + confirmation.kimg
+    data = data_facts(config, _largest(samples), track, needs_data)
     return {
         "kind": "search",
         "name": spec.name,
@@ -81,8 +83,8 @@ def search_facts(
         "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
-        "knowledge": describe_knowledge(spec) if spec.sampler == "curves" else "",
-        "data": [data_facts(config, _largest(samples), track, needs_data)],
+        "knowledge": _knowledge(spec, data) if spec.sampler == "curves" else "",
+        "data": [data],
         "budget": spec.budget.facts(),
         "confirmation": asdict(confirmation),
         "expected_gain": describe_gain(spec),
@@ -103,6 +105,12 @@ def search_facts(
         "without_default": sorted(first_trial_point(spec).keys() - start_point(spec).keys()),
         "samples": [sample(spec.space, rng) for _ in range(SAMPLES)],
     }
+
+
+def _knowledge(spec: SearchSpec, data: Mapping[str, Any]) -> str:
+    """Describe the search's knowledge; pictures that are not here are not downloaded."""
+    plain = plain_share_of(base_config(spec).data) if data["pictures"] else None
+    return describe_knowledge(spec, plain)
 
 
 def ablation_facts(

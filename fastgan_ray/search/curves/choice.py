@@ -128,7 +128,7 @@ def best_candidate(
     return the candidate with the best expected value, far from them. `posterior` is the result of
     `fitted` for the same `trials` and `knowledge`.
     """
-    posterior = _with_running(posterior, trials)
+    posterior = with_running(posterior, trials)
     tried = {_key(trial.point) for trial in trials}
     drawn = _best_of(pool, posterior, tried, rng)
     feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
@@ -195,7 +195,8 @@ def _key(point: Mapping[str, Any]) -> str:
     return repr(sorted(point.items()))
 
 
-def _with_running(posterior: Posterior, trials: Sequence[Trial]) -> Posterior:
+def with_running(posterior: Posterior, trials: Sequence[Trial]) -> Posterior:
+    """Return the posterior if each running trial ended with its expected value."""
     running = np.array([i for i, trial in enumerate(trials) if trial.is_running], dtype=int)
     if not len(running):
         return posterior

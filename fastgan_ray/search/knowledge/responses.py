@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from fastgan_ray.counting import counted
-from fastgan_ray.data.plain import plain_share_of
 from fastgan_ray.search.curves.kernel import Array, effect_correlation
 from fastgan_ray.search.file.spec import SearchSpec, base_config, base_settings, longest_kimg
 from fastgan_ray.search.knowledge.earlier import earlier_library
@@ -152,8 +151,11 @@ def without(library: Library, name: str | None) -> Library:
     return library if len(sets) == len(library.sets) else replace(library, sets=sets)
 
 
-def describe_knowledge(spec: SearchSpec) -> str:
-    """Say in a text from which trainings on other data sets a search learns."""
+def describe_knowledge(spec: SearchSpec, plain: float | None = None) -> str:
+    """Say in a text from which trainings on other data sets a search learns.
+
+    `plain` is the plain share of the search's pictures; None if it is unknown.
+    """
     if not spec.knowledge:
         return "none (the file says `knowledge: false`)"
     parts = [
@@ -164,12 +166,12 @@ def describe_knowledge(spec: SearchSpec) -> str:
     if not parts:
         resolution = base_config(spec).model.resolution
         return f"none (nothing is recorded at about {resolution} px)"
-    return f"{'; '.join(parts)}{_alike_text(spec)}; the trials of this search soon count for more"
+    alike_sets = _alike_text(spec, plain)
+    return f"{'; '.join(parts)}{alike_sets}; the trials of this search soon count for more"
 
 
-def _alike_text(spec: SearchSpec) -> str:
+def _alike_text(spec: SearchSpec, plain: float | None) -> str:
     """Say which recorded data sets are as plain as the pictures of a search; "" if unknown."""
-    plain = plain_share_of(base_config(spec).data)
     if plain is None:
         return ""
     sets = [data for library in usable_libraries(spec) for data in library.sets]

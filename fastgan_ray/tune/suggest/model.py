@@ -20,7 +20,7 @@ from fastgan_ray.search.curves.kernel import Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, base_config, longest_kimg
-from fastgan_ray.search.knowledge.responses import knowledge_of
+from fastgan_ray.search.knowledge.responses import knowledge_of, usable_libraries
 from fastgan_ray.tune.suggest.study_trials import priors_of
 
 PLAIN = "plain_share"  # attribute of a study
@@ -37,7 +37,9 @@ class Model:
     def __init__(self, study: optuna.Study, spec: SearchSpec) -> None:
         self._spec = spec
         if PLAIN not in study.user_attrs:
-            study.set_user_attr(PLAIN, plain_share_of(base_config(spec).data))
+            usable = spec.knowledge and usable_libraries(spec)
+            share = plain_share_of(base_config(spec).data) if usable else None
+            study.set_user_attr(PLAIN, share)
         self.knowledge = knowledge_of(spec, priors_of(study, spec), study.user_attrs[PLAIN])
         self._pool = random_pool(spec.space, spec.seed, self.knowledge)
 

@@ -62,15 +62,18 @@ class Settled:
         return model.best_candidate(trials, model.fitted(trials), rng).gain
 
 
-def settled_sentence(folder: Path, run_cap: int) -> str:
-    """Return why a search ended before `run_cap`, from settled.json in its folder; "" if not."""
+def settled_sentence(folder: Path, spec: SearchSpec) -> str:
+    """Return why a search ended before its run_cap, from settled.json in `folder`; "" if not.
+
+    A search that is resumed without `until` may still have the file.
+    """
     file = folder / FILE
-    if not file.is_file():
+    if spec.budget.until is None or not file.is_file():
         return ""
     known: dict[str, Any] = json.loads(file.read_text())
     return (
-        f"The search is settled after {known['finished']} finished of at most {run_cap} trials: a "
-        f"further trial is expected to improve the result by only {known['gain']:.2g} %."
+        f"The search is settled after {known['finished']} finished of at most {spec.run_cap} "
+        f"trials: a further trial is expected to improve the result by only {known['gain']:.2g} %."
     )
 
 
