@@ -30,7 +30,7 @@ metric: {name: fd_efficientnet_lite0}
 run_cap: 3
 confirm: {top: 1, seeds: 2}
 budget: {hours: 1}
-early_terminate: {type: hyperband, min_iter: 2, eta: 2}
+early_terminate: {type: hyperband, min_iter: 4, eta: 2}
 base:
   data: {path: pictures}
   eval: {extractor: efficientnet_lite0, every_kimg: 1}
