@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import json
 import math
 
 import anchors
@@ -194,6 +195,33 @@ def test_above_is_only_what_is_above_beyond_its_error_on_the_same_tasks():
     assert comparison.above(np.full_like(a, math.inf), a, 8)
 
 
+def test_a_way_with_fewer_seeds_is_compared_on_the_seeds_that_it_has():
+    table = curves(**{"random, none": (2, 4, 40), "slow": (1, 2, math.nan)})
+    slow, random = table["food", "slow"], table["food", "random, none"]
+    assert comparison.mean(comparison.at(slow, 8)).value == 1.5
+    assert comparison.ratio(table, "food", "slow", 8) == pytest.approx(1.5 / 3)
+    assert not comparison.above(slow, random, 8)
+    assert comparison.above(random, slow, 8) == (1.5 > 2 * 0.5)  # by 1 and 2
+    (row,) = (line for line in comparison.tables(table, ["food"], ["slow"], []) if "food" in line)
+    assert row.startswith("| food | slow | 1.5 ± 0.5 |")
+    assert row.endswith("| 2% |")  # at once below what random search has in the end, 4
+
+
+def test_searches_of_other_recordings_are_not_used_again(tmp_path, capsys):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / "food.jsonl").write_text("{}\n")
+    digest = compare.digest_of(folder, "32px")
+    assert compare.digest_of(folder, "64px") != digest
+    searched = compare.Searched("food", 3, {"tpe, none": [2.0]}, {"tpe, none": 0.5})
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text(json.dumps({**searched._asdict(), "recordings": digest}) + "\n")
+    assert compare.finished(kept, digest) == [searched]
+    (folder / "food.jsonl").write_text("{}\n{}\n")
+    assert compare.finished(kept, compare.digest_of(folder, "32px")) == []
+    assert "1 line left out: of other recordings" in capsys.readouterr().out
+
+
 def test_the_cost_is_where_the_median_curve_is_down_to_the_goal():
     curve = np.linspace(64, 1, len(comparison.COSTS))
     assert comparison.reach(curve, 60.0) == comparison.COSTS[4]
@@ -232,12 +260,12 @@ def test_the_report_names_the_ways_that_did_not_run():
         for number in (0, 0, *range(12))
     ]
     truth = Truth(recordings(search("32px").space, lines))
-    options = argparse.Namespace(role="choose", scale="32px", seeds=3)
+    options = argparse.Namespace(role="choose", scale="32px", seeds=3, slow_seeds=None)
     text = compare.report(
         options,
         {"food": truth},
         curves(**{"random, none": (4, 4, 4)}),
-        {"random, none": 360.0},
+        {"random, none": [120.0, 100.0, 140.0]},
         {"SMAC3, none": "the package smac is not installed"},
     )
     assert "\nNot run: SMAC3, none; the package smac is not installed.\n" in text

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import itertools
 import json
 import math
@@ -35,6 +36,7 @@ from search_task import WORKERS, BestPoints, Task
 from truth import Truth, recordings
 from ways_to_search import not_run, searches
 
+from fastgan_ray.counting import counted
 from fastgan_ray.search.knowledge.library import Library
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "library_search.md"
@@ -47,6 +49,7 @@ ANCHORS = (
     *("OptunaHub AutoSampler, none", "OptunaHub heteroscedastic GP, none"),
     *("SMAC3, none", "SMAC3 multi-fidelity, Hyperband 3"),
 )
+SLOW = tuple(way for way in ANCHORS if "GP" in way or "Auto" in way or "SMAC" in way)
 MIN_POINTS = 12  # a set with fewer recorded points is left out
 PROCESSES = 2
 
@@ -107,11 +110,23 @@ class Searched(NamedTuple):
     seconds: dict[str, float]
 
 
-def finished(path: Path | None) -> list[Searched]:
-    """Return the searches of an earlier call, from the file of `--keep`."""
+def finished(path: Path | None, digest: str) -> list[Searched]:
+    """Return the searches of earlier calls with recordings of this digest, from `--keep`."""
     if path is None or not path.is_file():
         return []
-    return [Searched(**json.loads(line)) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    known = [Searched(**line) for line in lines if line.pop("recordings") == digest]
+    if left := len(lines) - len(known):
+        print(f"{path}: {counted(left, 'line')} left out: of other recordings or another scale")
+    return known
+
+
+def digest_of(folder: Path, scale: str) -> str:
+    """Return a digest of the recordings and the scale."""
+    digest = hashlib.sha256(scale.encode())
+    for path in sorted(folder.glob("*.jsonl")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def main() -> None:
@@ -120,14 +135,17 @@ def main() -> None:
     parser.add_argument("--role", choices=["choose", "report", "once"], default="choose")
     parser.add_argument("--scale", choices=SCALES, default="32px")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--slow-seeds", type=int, help=f"seeds for the slow anchors (all): {', '.join(SLOW)}"
+    )
     parser.add_argument("--ways", nargs="*", default=[*OURS, *ANCHORS], choices=searches())
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the recordings")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument(
         "--keep",
         type=Path,
-        help="file of finished searches, which are not made again; they "
-        "must be of the same recordings, scale and code",
+        help="file of finished searches, which are not made again if they are of the same "
+        "recordings and scale; they must be of the same code",
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -141,25 +159,30 @@ def main() -> None:
         parser.error(f"--role {options.role}: no set has enough recordings at {options.scale}")
     absent = not_run(options.ways)
     ways = [RANDOM, *(way for way in options.ways if way != RANDOM and way not in absent)]
-    known = finished(options.keep)
+    slow_seeds = options.seeds if options.slow_seeds is None else options.slow_seeds
+    digest = digest_of(options.folder, options.scale)
+    known = finished(options.keep, digest)
     jobs = []
     for seed, name in itertools.product(range(options.seeds), truths):
         done = {way for one in known if one[:2] == (name, seed) for way in one.regrets}
-        if missing := [way for way in ways if way not in done]:
+        wanted = [way for way in ways if way not in SLOW or seed < slow_seeds]
+        if missing := [way for way in wanted if way not in done]:
             jobs.append((name, seed, missing))
-    curves = {(name, way): np.empty((options.seeds, len(COSTS))) for name in truths for way in ways}
-    seconds = dict.fromkeys(ways, 0.0)
+    shape = (options.seeds, len(COSTS))
+    curves = {(name, way): np.full(shape, np.nan) for name in truths for way in ways}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     libraries = {name: make_library(options.scale, options.folder, name) for name in truths}
     run = partial(_run, truths, libraries)
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
         for searched in itertools.chain(known, pool.imap_unordered(run, jobs)):
             if options.keep and searched not in known:
                 with options.keep.open("a") as file:
-                    file.write(json.dumps(searched._asdict()) + "\n")
+                    line = {**searched._asdict(), "recordings": digest}
+                    file.write(json.dumps(line) + "\n")
             for way in {*ways} & {*searched.regrets}:
                 if searched.set in truths and searched.seed < options.seeds:
                     curves[searched.set, way][searched.seed] = searched.regrets[way]
-                    seconds[way] += searched.seconds[way]
+                    seconds[way].append(searched.seconds[way])
     text = report(options, truths, curves, seconds, absent)
     options.out.write_text(text)
     print(text, end="")
@@ -169,11 +192,13 @@ def report(
     options: argparse.Namespace,
     truths: Mapping[str, Truth],
     curves: Mapping[tuple[str, str], Array],
-    seconds: Mapping[str, float],
+    seconds: Mapping[str, Sequence[float]],
     absent: Mapping[str, str],
 ) -> str:
-    """Return the tables as Markdown. `seconds` has the CPU seconds of all searches, by way."""
+    """Return the tables as Markdown. `seconds` has the CPU seconds of each search, by way."""
     ways = list(seconds)
+    slow = [way for way in ways if way in SLOW]
+    fewer = [f"\nSlow, so with {options.slow_seeds} seeds: {', '.join(slow)}."]
     lines = [
         "# Does a search help on pictures nobody has seen?\n",
         f"`PYTHONPATH=benchmarks python benchmarks/library/compare.py --role {options.role} "
@@ -182,6 +207,7 @@ def report(
         f"Each search spends {int(COSTS[-1])} trainings with {WORKERS} workers. Plain "
         "Optuna trains one configuration at a time, which is the best case of a sampler.",
         *(f"\nNot run: {way}; {reason}." for way, reason in absent.items()),
+        *(fewer if slow and options.slow_seeds is not None else ()),
         "\n| set | points | R^2 | a seed moves a value by |",
         "|---" * 4 + "|",
     ]
@@ -192,14 +218,13 @@ def report(
             f"| {luck:.1f} % |"
         )
     lines += tables(curves, list(truths), ways, [way for way in ANCHORS if way in seconds])
-    count = options.seeds * len(truths)
-    minutes = sum(seconds.values()) / PROCESSES / 60
+    minutes = sum(map(sum, seconds.values())) / PROCESSES / 60
     lines += [
         f"\nCPU seconds of a search, without anything that trains; all searches together take "
         f"{minutes:.0f} minutes of {PROCESSES} cores.\n",
         "| way | s |",
         "|---|---|",
-        *(f"| {way} | {taken / count:.1f} |" for way, taken in seconds.items()),
+        *(f"| {way} | {np.mean(taken):.1f} |" for way, taken in seconds.items()),
     ]
     return "\n".join(lines) + "\n"
 

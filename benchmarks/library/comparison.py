@@ -1,7 +1,8 @@
 """The tables of `compare.py`: regret and cost of ways to search, from the curves of their searches.
 
 A curve has the regret in percent after each cost of `COSTS`. The curves of a set and a way are an
-array (seeds, costs). A seed is the same task for all ways, so differences are between pairs.
+array (seeds, costs), with NaN where a way was not run with a seed. A seed is the same task for all
+ways, so differences are between pairs.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Mean(NamedTuple):
 
 
 def mean(values: Array) -> Mean:
-    """Return the mean of one value per seed; infinite if one of them is."""
+    """Return the mean of one value per seed, NaN without one; infinite if one of them is."""
+    values = values[~np.isnan(values)]
     if not np.isfinite(values).all():
         return Mean(math.inf, math.inf)
     error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.inf
@@ -58,6 +60,8 @@ def reach(curve: Array, goal: float) -> float:
 def above(curves: Array, other: Array, mark: float) -> bool:
     """Return whether the regret is above another way's, by more than the error of the mean."""
     first, second = at(curves, mark), at(other, mark)
+    pairs = ~(np.isnan(first) | np.isnan(second))
+    first, second = first[pairs], second[pairs]
     if not np.isfinite(second).all():
         return False
     if not np.isfinite(first).all():
@@ -87,9 +91,9 @@ def worse_on(
 
 
 def ratio(curves: Curves, name: str, way: str, mark: float) -> float:
-    """Return the mean regret on a set after a cost, relative to that of random search."""
-    regrets = [mean(at(curves[name, one], mark)).value for one in (way, RANDOM)]
-    return max(regrets[0], FLOOR) / max(regrets[1], FLOOR)
+    """Return the mean regret on a set after a cost, relative to random search with these seeds."""
+    mine, random = (at(curves[name, one], mark) for one in (way, RANDOM))
+    return max(mean(mine).value, FLOOR) / max(mean(random[~np.isnan(mine)]).value, FLOOR)
 
 
 def geometric(values: Sequence[float]) -> float:
@@ -106,8 +110,8 @@ def tables(
 
 def _shares(curves: Curves, name: str, ways: Sequence[str]) -> dict[str, float]:
     """Return by way the cost at which the median regret is down to random search's, as a share."""
-    goal = float(np.median(curves[name, RANDOM][:, -1]))
-    return {way: reach(np.median(curves[name, way], axis=0), goal) / BUDGET for way in ways}
+    goal = float(np.nanmedian(curves[name, RANDOM][:, -1]))
+    return {way: reach(np.nanmedian(curves[name, way], axis=0), goal) / BUDGET for way in ways}
 
 
 def _by_set(curves: Curves, names: Sequence[str], ways: Sequence[str]) -> list[str]:
