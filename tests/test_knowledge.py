@@ -342,7 +342,7 @@ def run_of(folder, count=8):
         "metric": {"name": SPEC.metric.name, "goal": "minimize"},
         "trials": records,
         "default": None,
-        "pictures": [{"path": "mine", "pictures": 77, "remarks": []}],
+        "pictures": [{"path": "moved away", "pictures": 77, "remarks": [], "plain": 0.4}],
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
@@ -353,7 +353,8 @@ def test_own_searches_are_learnt_and_forgotten(tmp_path, empty_cache, capsys):
     assert call("learn", run) == 0
     assert "at about 32 px learn from 8 trials of mine" in capsys.readouterr().out
     (library,) = own_libraries()
-    assert library.sets[0].pictures == 77 and len(library.sets[0].trials) == 8
+    assert library.sets[0].pictures == 77 and library.sets[0].plain == 0.4
+    assert len(library.sets[0].trials) == 8
     assert "8 trainings of your search mine at 32 px" in describe_knowledge(SPEC)
     columns = len(package_library().sets) + 1
     assert knowledge_of(SPEC).features(points(3)).shape == (3, columns)

@@ -25,9 +25,7 @@ def learn(
     them like the recorded trainings that come with the package. If a search gets more trials, run
     the command again.
     """
-    from fastgan_ray.data.plain import plain_share_of
     from fastgan_ray.report.data.run_folder import read_run, read_search
-    from fastgan_ray.search.file.spec import base_config
     from fastgan_ray.search.knowledge.own import forget_search, learn_search
 
     for run in runs:
@@ -37,8 +35,7 @@ def learn(
             print_line(f"Later searches no longer learn from {folder.name}.")
             continue
         spec, content = read_search(folder), read_run(folder)
-        plain = plain_share_of(base_config(spec).data)
-        library = learn_search(folder.name, spec, content["trials"], content["pictures"], plain)
+        library = learn_search(folder.name, spec, content["trials"], content["pictures"])
         trials = counted(len(library.sets[0].trials), "trial")
         print_line(
             f"Later searches at about {library.resolution} px learn from {trials} of {folder.name}."

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.fit import Size
+from fastgan_ray.data.plain import measured_share
 from fastgan_ray.data.remarks import remarks
 from fastgan_ray.data.source import Source
 from fastgan_ray.files import write_atomically
@@ -22,15 +23,20 @@ class Described(TypedDict):
     path: str  # or the name of a named set, as the user wrote it
     pictures: int
     remarks: list[str]
+    plain: float | None  # share of black and white pixels; None if it could not be measured
 
 
 def describe(source: Source, config: DataConfig, size: Size) -> Described:
-    """Describe a set of pictures: its path, the number of pictures, and the remarks.
+    """Describe a set of pictures: path, number of pictures, remarks, and plain share.
 
     `size` is the height and width, in px, of the pictures on which the networks train.
     """
-    sentences = remarks(source, config, size)
-    return {"path": str(config.path), "pictures": len(source), "remarks": sentences}
+    return {
+        "path": str(config.path),
+        "pictures": len(source),
+        "remarks": remarks(source, config, size),
+        "plain": measured_share(source, config),
+    }
 
 
 def write_described(folder: Path, sets: Sequence[Described]) -> None:

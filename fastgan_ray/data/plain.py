@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.fit import fit_picture
-from fastgan_ray.data.source import open_source
+from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.errors import UserError
 
 SIDE = 32  # px to which pictures are fitted
@@ -31,12 +31,11 @@ def plain_share(images: NDArray[np.uint8]) -> float:
     return float(plain.mean())
 
 
-def plain_share_of(config: DataConfig) -> float | None:
-    """Return the plain share of a set of pictures; None if the pictures cannot be read."""
+def measured_share(source: Source, config: DataConfig) -> float | None:
+    """Return the plain share of the pictures of a source; None if they cannot be read."""
+    indices = np.unique(np.linspace(0, len(source) - 1, PICTURES).astype(int))
+    background = config.background.lower()
     try:
-        source = open_source(config)
-        indices = np.unique(np.linspace(0, len(source) - 1, PICTURES).astype(int))
-        background = config.background.lower()
         fitted = [
             fit_picture(source.read(int(i), background), config.fit, background, (SIDE, SIDE))
             for i in indices
@@ -45,3 +44,12 @@ def plain_share_of(config: DataConfig) -> float | None:
         return None
     images = np.stack([np.asarray(image, dtype=np.uint8) for image in fitted])
     return plain_share(images if images.ndim == 4 else images[..., None])
+
+
+def plain_share_of(config: DataConfig) -> float | None:
+    """Return the plain share of a set of pictures; None if the pictures cannot be read."""
+    try:
+        source = open_source(config)
+    except (UserError, OSError):
+        return None
+    return measured_share(source, config)

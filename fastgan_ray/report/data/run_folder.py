@@ -34,7 +34,7 @@ def read_run(folder: Path) -> Run:
 
     A run is {"kind", "name", "folder", "metric": {"name", "goal"}, "account" (the content of
     summary.json or ablation.json; None before the first trial has ended), "trials", "protocols" (by
-    data set), "pictures" (a list of {"path", "pictures", "remarks"}), "versions"}.
+    data set), "pictures" (a list of `data.described.Described`), "versions"}.
 
     A trial is {"trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning",
     "point", "rows", "folder", "is_default" (whether it is the published default of a search)}.

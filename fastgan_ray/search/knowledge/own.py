@@ -11,6 +11,7 @@ from typing import Any
 
 from fastgan_ray.config.paths import cache_dir
 from fastgan_ray.counting import counted
+from fastgan_ray.data.described import Described
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.search.curves.ranking import is_ranked
@@ -50,16 +51,14 @@ def learn_search(
     name: str,
     spec: SearchSpec,
     trials: Sequence[Mapping[str, Any]],
-    pictures: Sequence[Mapping[str, Any]],
-    plain: float | None = None,
+    pictures: Sequence[Described],
 ) -> Library:
     """Return the library of a search, and write it to the cache for later searches.
 
     `name` is the name under which it is kept; a library of this name is replaced. `trials` are the
-    records of the trials, each with its evaluations in the key "rows". `pictures` are the search's
-    sets of pictures, {"path", "pictures" (their number)}. `plain` is their share of black and white
-    pixels, if it is known. Raise UserError if the search has several
-    metrics or population-based training, or if fewer than `MIN_TRIALS` trials have a value.
+    records of the trials, each with its evaluations in the key "rows". `pictures` describes the
+    search's set of pictures (`data.described`). Raise UserError if the search has several metrics
+    or population-based training, or if fewer than `MIN_TRIALS` trials have a value.
     """
     if spec.costs or spec.population is not None:
         kind = "has several metrics" if spec.costs else "changes settings during trials"
@@ -73,6 +72,7 @@ def learn_search(
         )
     about = ", ".join(str(described["path"]) for described in pictures)
     number = sum(described["pictures"] for described in pictures)
+    plain = pictures[0]["plain"] if pictures else None
     library = learn(spec, [DataSet(name, about, number, plain, known)])
     folder().mkdir(parents=True, exist_ok=True)
     write_atomically(folder() / f"{name}{SUFFIX}", "".join(library_lines(library)))
