@@ -526,7 +526,7 @@ def test_shipped_spaces_load_and_start_from_the_published_default(path):
     assert spec.name == path.stem and "Command:" in spec.description
     published = {name: default for name, (default, _) in substitutes(spec).items()}
     small = {
-        "demo": {"model.ngf"},
+        "demo": {"model.ngf", "model.ndf", "train.ema_halflife_kimg"},
         "own_pictures_cpu": {"model.ngf", "model.ndf", "train.ema_halflife_kimg"},
     }
     assert published.keys() == small.get(spec.name, set())
