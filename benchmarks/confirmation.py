@@ -22,7 +22,7 @@ from machine import provenance
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from fastgan_ray.search.luck import PRIORS, Prior
+from fastgan_ray.search.luck import PRIORS, LuckPrior
 from fastgan_ray.search.sequential import Rules, decide, looks_one_by_one
 from fastgan_ray.search.statistics import compare
 
@@ -195,7 +195,7 @@ def paired(table: Table) -> tuple[set[str], int]:
     return {arm for arm, result in results.items() if result.verdict == "better"}, 3 * len(table)
 
 
-def sequential(table: Table, prior: Prior) -> tuple[set[str], int]:
+def sequential(table: Table, prior: LuckPrior) -> tuple[set[str], int]:
     """Return the arms that the sequential confirmation calls better, and its trainings."""
     looks = looks_one_by_one(SEEDS)
     results = decide(table, Rules(BASE, "minimize", looks, looks, prior)).arms
@@ -205,7 +205,7 @@ def sequential(table: Table, prior: Prior) -> tuple[set[str], int]:
     )
 
 
-def simulate(prior: Prior) -> str:
+def simulate(prior: LuckPrior) -> str:
     """Return the table of error rate, power and cost of both rules, over all cases."""
     headings = ["luck", "sd over the prior's", *(f"{b} % better" for b in BETTER)]
     lines = [_row(headings), _row(["---"] * len(headings))]

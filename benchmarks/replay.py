@@ -17,7 +17,7 @@ from fastgan_ray.metrics.names import fakes_error_name
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
 from fastgan_ray.search.repeats import is_repeat
 from fastgan_ray.search.stopping import StoppingRules
-from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.search.warm_start import EarlierTrial
 from fastgan_ray.tune.driver.scheduler import observation_of
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.suggest.searcher import StudySearcher
@@ -56,7 +56,7 @@ def replay(
     workers: int = 2,
     budget: float = float("inf"),
     interrupt: Callable[[int], bool] = lambda reports: False,
-    priors: Sequence[Prior] = (),
+    earlier_trials: Sequence[EarlierTrial] = (),
 ) -> list[SimulatedTrial]:
     """Simulate a search to its end; return its trials in the order of their start.
 
@@ -64,7 +64,7 @@ def replay(
     number of reports decides whether the driver dies; if so, the searcher and the rules are made
     again from what a restart has.
     """
-    searcher = StudySearcher(spec, folder / "study.journal", workers, priors=priors)
+    searcher = StudySearcher(spec, folder / "study.journal", workers, earlier_trials=earlier_trials)
     rules = _make_rules(spec)
     trials: list[SimulatedTrial] = []
     queue: list[tuple[float, int, int]] = []  # (time, trial, step)

@@ -33,7 +33,7 @@ from search_task import (
 
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.space import assign
-from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.search.warm_start import EarlierTrial
 from fastgan_ray.tune.suggest.parameters import decode, suggest
 
 METRIC = "fd_efficientnet_lite0"
@@ -89,8 +89,10 @@ def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) ->
         for trial in trials
         if trial.state == "finished" and trial.steps[-1][1].value is not None
     )
-    priors = [Prior(point, rank, str(number)) for rank, (_, number, point) in enumerate(ranked)]
-    return best_points(simulate(sampler, rule, task, seed, task.kimg, BUDGET, priors))
+    earlier_trials = [
+        EarlierTrial(point, rank, str(number)) for rank, (_, number, point) in enumerate(ranked)
+    ]
+    return best_points(simulate(sampler, rule, task, seed, task.kimg, BUDGET, earlier_trials))
 
 
 def ours_expected(sampler: str, rule: str, task: Task, seed: int) -> BestPoints:
@@ -113,7 +115,7 @@ def simulate(
     seed: int,
     kimg: Sequence[float],
     budget: float,
-    priors: Sequence[Prior] = (),
+    earlier_trials: Sequence[EarlierTrial] = (),
 ) -> list[SimulatedTrial]:
     """Return a search's trials, which report at each of `kimg`."""
     spec = task.spec(SAMPLERS[sampler], _rule(rule, kimg[0]), seed, kimg[-1])
@@ -125,7 +127,7 @@ def simulate(
             Path(folder),
             WORKERS,
             budget,
-            priors=priors,
+            earlier_trials=earlier_trials,
         )
 
 

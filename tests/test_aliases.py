@@ -14,7 +14,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.model import AblationFile, SearchFile
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.read_ablation import ablation_from_text
-from fastgan_ray.search.warm_start import load_priors
+from fastgan_ray.search.warm_start import load_earlier_trials
 from fastgan_ray.train.checkpoint import stored_config
 
 OLD, NEW = "train.generator_rate", "train.lr_g"
@@ -104,8 +104,8 @@ def test_another_search_as_a_start(tmp_path):
     trial = {"trial_id": "00003", "state": "finished", "value": 3.0, "kimg": 400}
     summary = {"metric": {"goal": "minimize"}, "trials": [{**trial, "point": {OLD: 1e-3}}]}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    (prior,) = load_priors(tmp_path, spec_from_text(SEARCH, "x.yaml"))
-    assert prior.point == {NEW: 1e-3}
+    (earlier,) = load_earlier_trials(tmp_path, spec_from_text(SEARCH, "x.yaml"))
+    assert earlier.point == {NEW: 1e-3}
 
 
 def test_the_table_leads_to_names_that_exist(monkeypatch):

@@ -38,9 +38,9 @@ from fastgan_ray.search.knowledge.responses import (
     usable_libraries,
 )
 from fastgan_ray.search.space import sample
-from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.search.warm_start import EarlierTrial
 from fastgan_ray.tune.suggest import model
-from fastgan_ray.tune.suggest.searcher import PRIORS_TRIED, StudySearcher
+from fastgan_ray.tune.suggest.searcher import EARLIER_TRIED, StudySearcher
 
 TEXT = """
 name: t
@@ -294,9 +294,9 @@ def test_the_ranks_of_an_earlier_search_guide_the_first_trials(tmp_path, sign):
     spec = spec_from_text(SPEC.text + "knowledge: false\n", "t.yaml")
     rng = random.Random(0)
     ranked = sorted((sample(spec.space, rng) for _ in range(20)), key=lambda p: level(p, sign))
-    priors = [Prior(point, rank, f"{rank:05d}") for rank, point in enumerate(ranked)]
-    searcher = StudySearcher(spec, tmp_path / "study.journal", priors=priors)
-    train(searcher, 1 + PRIORS_TRIED, sign)
+    earlier_trials = [EarlierTrial(point, rank, f"{rank:05d}") for rank, point in enumerate(ranked)]
+    searcher = StudySearcher(spec, tmp_path / "study.journal", earlier_trials=earlier_trials)
+    train(searcher, 1 + EARLIER_TRIED, sign)
     searcher.save(str(tmp_path / "state"))
     levels = [sign * (level(point, sign) - 5) for point in train(searcher, 4, sign)]
     assert sign * float(np.mean(levels)) < -0.05
@@ -309,8 +309,8 @@ def test_the_ranks_of_an_earlier_search_guide_the_first_trials(tmp_path, sign):
 
 
 def test_an_earlier_search_of_few_trials_says_nothing():
-    priors = [Prior(point, rank, str(rank)) for rank, point in enumerate(points(2))]
-    assert earlier_library(priors, SPEC) is None
+    earlier_trials = [EarlierTrial(point, rank, str(rank)) for rank, point in enumerate(points(2))]
+    assert earlier_library(earlier_trials, SPEC) is None
 
 
 def test_the_library_of_the_package_names_its_sources():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastgan_ray.search.luck import NO_PRIOR, Prior, prior_of
+from fastgan_ray.search.luck import NO_PRIOR, LuckPrior, prior_of
 from fastgan_ray.search.sequential import Rules, decide, looks_one_by_one, shares
 
 BASE = "default"
@@ -56,7 +56,7 @@ def test_values_that_are_not_positive_are_compared_as_they_are():
 
 
 def test_the_moderated_variance_against_its_formula():
-    prior = Prior(0.06, 4.0)
+    prior = LuckPrior(0.06, 4.0)
     ours, theirs = [20.0, 22.0], [30.0, 31.0]
     result = decide(values(base=theirs, a=ours), rules((2,), prior)).arms["a"]
     pooled = np.var(np.log(ours), ddof=1) + np.var(np.log(theirs), ddof=1)
@@ -71,7 +71,7 @@ def test_the_moderated_variance_against_its_formula():
 
 def test_the_chance_of_a_better_verdict_against_simulation():
     """An arm is dropped exactly if it is called better in less than a tenth of its futures."""
-    rng, prior = np.random.default_rng(1), Prior(0.06, 200.0)  # the luck is known
+    rng, prior = np.random.default_rng(1), LuckPrior(0.06, 200.0)  # the luck is known
     kept = {}
     for gain in (0.0, 0.02, 0.04, 0.05, 0.06, 0.08, 0.12):
         first = values(base=[1.0], a=[math.exp(-gain)])

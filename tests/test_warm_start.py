@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.read import spec_from_text
-from fastgan_ray.search.warm_start import load_priors
+from fastgan_ray.search.warm_start import load_earlier_trials
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 
 METRIC = "fd_efficientnet_lite0"
@@ -62,16 +62,19 @@ def run(tmp_path):
 
 
 def test_finished_trials_come_first_with_the_part_of_their_points_in_the_space(run):
-    priors = load_priors(run, spec_of())
-    assert [(prior.trial_id, prior.rank) for prior in priors] == [
+    earlier_trials = load_earlier_trials(run, spec_of())
+    assert [(earlier.trial_id, earlier.rank) for earlier in earlier_trials] == [
         ("00001", 0),
         ("00004", 1),
         ("00000", 2),
         ("00002", 3),
     ]
-    assert priors[0].point == {"train.lr_g": 1e-3, "model.ngf": 16, "train.loss": "hinge"}
-    assert priors[1].point["train.r1_gamma"] == 10.0 and "model.nz" not in priors[1].point
-    assert priors[3].point == {"model.ngf": 8, "train.loss": "hinge"}  # 3e-3 is not listed
+    assert earlier_trials[0].point == {"train.lr_g": 1e-3, "model.ngf": 16, "train.loss": "hinge"}
+    assert (
+        earlier_trials[1].point["train.r1_gamma"] == 10.0
+        and "model.nz" not in earlier_trials[1].point
+    )
+    assert earlier_trials[3].point == {"model.ngf": 8, "train.loss": "hinge"}  # 3e-3 is not listed
 
 
 def test_trials_that_differ_only_in_the_seed_count_once_with_their_mean(tmp_path):
@@ -84,26 +87,27 @@ def test_trials_that_differ_only_in_the_seed_count_once_with_their_mean(tmp_path
     ]
     text = json.dumps({"metric": {"name": "fid", "goal": "minimize"}, "trials": trials})
     (tmp_path / "summary.json").write_text(text)
-    priors = load_priors(tmp_path, spec_of())
-    assert [(prior.trial_id, prior.rank) for prior in priors] == [
+    earlier_trials = load_earlier_trials(tmp_path, spec_of())
+    assert [(earlier.trial_id, earlier.rank) for earlier in earlier_trials] == [
         ("00002", 0),
         ("00000", 1),
         ("00004", 2),
     ]
-    assert [prior.point["model.ngf"] for prior in priors] == [16, 64, 32]
+    assert [earlier.point["model.ngf"] for earlier in earlier_trials] == [16, 64, 32]
 
 
 def test_the_default_is_tried_first_then_the_other_searchs_best(run, tmp_path):
     spec = spec_of()
-    searcher = StudySearcher(spec, tmp_path / "study.journal", priors=load_priors(run, spec))
+    known = load_earlier_trials(run, spec)
+    searcher = StudySearcher(spec, tmp_path / "study.journal", earlier_trials=known)
     points = [searcher.suggest("x")["point"] for _ in range(4)]
     assert (points[0]["train.lr_g"], points[0]["model.ngf"]) == (2e-4, 64)
     assert points[1] == {"train.lr_g": 1e-3, "model.ngf": 16, "train.loss": "hinge"}
     assert points[2]["train.r1_gamma"] == 10.0
     assert points[3] == {"train.lr_g": 1e-3, "model.ngf": 64, "train.loss": "hinge"}
-    priors = searcher.study.trials[:4]
-    assert [prior.state for prior in priors] == [TrialState.PRUNED] * 4
-    assert [prior.intermediate_values for prior in priors] == [
+    earlier_trials = searcher.study.trials[:4]
+    assert [earlier.state for earlier in earlier_trials] == [TrialState.PRUNED] * 4
+    assert [earlier.intermediate_values for earlier in earlier_trials] == [
         {1: 0.0},
         {1: 1.0},
         {1: 2.0},
@@ -114,23 +118,23 @@ def test_the_default_is_tried_first_then_the_other_searchs_best(run, tmp_path):
 def test_a_restart_has_the_same_priors_once(run, tmp_path):
     spec = spec_of()
     journal, state = tmp_path / "study.journal", tmp_path / "state.pkl"
-    first = StudySearcher(spec, journal, priors=load_priors(run, spec))
+    first = StudySearcher(spec, journal, earlier_trials=load_earlier_trials(run, spec))
     first.suggest("x")
     first.save(str(state))
     expected = [first.suggest("x")["point"] for _ in range(5)]
     second = StudySearcher(spec, journal)
     second.restore(str(state))
     assert [second.suggest("x")["point"] for _ in range(5)] == expected
-    assert sum("prior" in trial.user_attrs for trial in second.study.trials) == 4
+    assert sum("earlier_trial" in trial.user_attrs for trial in second.study.trials) == 4
 
 
 def test_folders_and_methods_that_are_refused(run, tmp_path):
     with pytest.raises(UserError, match=r"no summary\.json"):
-        load_priors(tmp_path, spec_of())
+        load_earlier_trials(tmp_path, spec_of())
     with pytest.raises(UserError, match="cannot be used with method grid"):
-        load_priors(run, spec_of("grid"))
+        load_earlier_trials(run, spec_of("grid"))
     (run / "summary.json").write_text(
         json.dumps({"metric": {"goal": "minimize"}, "trials": [trial(0, None, "failed")]})
     )
     with pytest.raises(UserError, match=r"none of its trials \(1\) has both"):
-        load_priors(run, spec_of())
+        load_earlier_trials(run, spec_of())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Prior:
+class LuckPrior:
     """A scaled inverse chi-square prior for the variance of a training's value over seeds.
 
     `sd` is the typical standard deviation over seeds of the logarithm of the value. `strength` is
@@ -24,12 +24,12 @@ class Prior:
 # In recorded trainings with two seeds (benchmarks/confirmation.py --prior), sd is 0.04 to 0.08 for
 # Frechet distances and 0.06 to 0.09 for kernel distances, and the strength is 4 or more. Here the
 # strength is smaller, so that few verdicts are false even if the true sd is twice or half as large.
-PRIORS = {"fd": Prior(0.06, 2.0), "kd": Prior(0.08, 2.0)}
-NO_PRIOR = Prior(0.0, 0.0)
+PRIORS = {"fd": LuckPrior(0.06, 2.0), "kd": LuckPrior(0.08, 2.0)}
+NO_PRIOR = LuckPrior(0.0, 0.0)
 _FAMILIES = {"fd": r"fid|fd_", "kd": r"kid|kd_"}
 
 
-def prior_of(metric: str) -> Prior:
+def prior_of(metric: str) -> LuckPrior:
     """Return the prior for the metric with this full name, e.g. fid5k_full.
 
     Only Frechet and kernel distances have a prior. The variance of other metrics over seeds was not

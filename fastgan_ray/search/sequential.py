@@ -29,7 +29,7 @@ from statistics import fmean
 from scipy.special import stdtr, stdtrit
 
 from fastgan_ray.counting import counted
-from fastgan_ray.search.luck import NO_PRIOR, Prior
+from fastgan_ray.search.luck import NO_PRIOR, LuckPrior
 from fastgan_ray.search.relative import all_positive, percent, scaled
 from fastgan_ray.search.statistics import Goal
 
@@ -86,7 +86,7 @@ class Rules:
     goal: Goal
     seeds: Sequence[int]
     looks: Sequence[int]
-    prior: Prior = NO_PRIOR
+    prior: LuckPrior = NO_PRIOR
     confidence: float = 0.95
     apart: Mapping[str, str] | None = None
 
@@ -163,7 +163,7 @@ class _Sample:
         return self.sd * math.sqrt(sum(1 / (count + more) for count in self.counts))
 
 
-def _sample(ours: list[float], theirs: list[float], goal: Goal, prior: Prior) -> _Sample | None:
+def _sample(ours: list[float], theirs: list[float], goal: Goal, prior: LuckPrior) -> _Sample | None:
     """Compare two lists of values; None if one is empty or no degrees of freedom are left."""
     df = prior.strength + len(ours) + len(theirs) - 2
     if not ours or not theirs or df <= 0:
@@ -180,7 +180,7 @@ def _look(
     count: int,
     index: int,
     rules: Rules,
-    prior: Prior,
+    prior: LuckPrior,
 ) -> ArmResult:
     """Return the result of a running arm at the look `index`; `count` is the number of all arms.
 
@@ -227,7 +227,7 @@ def _p_value(sample: _Sample) -> float:
 
 
 def _with_interval(
-    result: ArmResult, arm: str, values: Values, rules: Rules, prior: Prior, is_log: bool
+    result: ArmResult, arm: str, values: Values, rules: Rules, prior: LuckPrior, is_log: bool
 ) -> ArmResult:
     """Add the arm's change in percent and its interval, from all values of arm and baseline."""
     if arm in (rules.apart or {}):
@@ -275,7 +275,7 @@ def _behind(
     known: Mapping[str, Sequence[float | None]],
     leader: tuple[str, float],
     rules: Rules,
-    prior: Prior,
+    prior: LuckPrior,
 ) -> ArmResult:
     """Drop an arm if its mean over all seeds is unlikely to become better than the leader's.
 

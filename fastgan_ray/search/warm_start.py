@@ -19,12 +19,12 @@ from fastgan_ray.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
-class Prior:
-    """A trial of another search, from which a new search can learn.
+class EarlierTrial:
+    """A trial of an earlier search, from which a new search can learn.
 
     `point` has those parameter values of the trial that are possible in the new search. `rank` is
-    the position of the trial in the result of `load_priors`, from 0. There is no field for the
-    metric's value, because values on different pictures cannot be compared.
+    the position of the trial in the result of `load_earlier_trials`, from 0. There is no field for
+    the metric's value, because values on different pictures cannot be compared.
     """
 
     point: dict[str, Any]
@@ -32,7 +32,7 @@ class Prior:
     trial_id: str
 
 
-def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
+def load_earlier_trials(run: Path, spec: SearchSpec) -> list[EarlierTrial]:
     """Load the trials of another search, whose folder is `run`, for the new search `spec`.
 
     The trials with the most kimg come first; trials with equal kimg are sorted by value, best
@@ -71,7 +71,7 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
             f"--from {run}: none of its trials ({len(summary['trials'])}) has both a "
             "value and settings that are possible in this search; start without --from"
         )
-    return [Prior(point, rank, trial_id) for rank, (point, trial_id) in enumerate(points)]
+    return [EarlierTrial(point, rank, trial_id) for rank, (point, trial_id) in enumerate(points)]
 
 
 def _part_in(space: SearchSpace, point: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from fastgan_ray.search.file.spec import (
 from fastgan_ray.search.knowledge.responses import knowledge_of
 from fastgan_ray.search.resume import search_changes
 from fastgan_ray.search.space import size
-from fastgan_ray.search.warm_start import Prior, load_priors
+from fastgan_ray.search.warm_start import EarlierTrial, load_earlier_trials
 from fastgan_ray.tune.confirmation import confirm_search, without_confirmation
 from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.closing import report_outcome
@@ -72,10 +72,10 @@ def run_search(
             "because trials copy each other's weights (got "
             f"{without_password(options.storage_uri)})"
         )
-    return run_experiment(_experiment(spec, _priors(spec, options)), options, objective)
+    return run_experiment(_experiment(spec, _earlier_trials(spec, options)), options, objective)
 
 
-def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
+def _experiment(spec: SearchSpec, earlier_trials: list[EarlierTrial]) -> Experiment:
     longest, plan = longest_kimg(spec), plan_confirmation(spec)
     if spec.sampler == "curves":
         knowledge_of(spec)  # a damaged library is an error now, not after the first trial
@@ -85,7 +85,7 @@ def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
         if not resuming:
             # A search that was killed before its first snapshot may have left this file.
             journal.unlink(missing_ok=True)
-        return StudySearcher(spec, journal, max_concurrent, configure, priors)
+        return StudySearcher(spec, journal, max_concurrent, configure, earlier_trials)
 
     def make_tracker(folder: Path) -> BudgetTracker:
         return BudgetTracker(spec.budget, plan.kimg, folder)
@@ -127,7 +127,7 @@ def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
     )
 
 
-def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
+def _earlier_trials(spec: SearchSpec, options: TuneOptions) -> list[EarlierTrial]:
     if options.warm_start is None:
         return []
     if options.resume:
@@ -135,7 +135,7 @@ def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
             "--from: cannot be used with --resume, because a search takes over trials of another "
             "search only when it starts. Leave --from out."
         )
-    return load_priors(options.warm_start, spec)
+    return load_earlier_trials(options.warm_start, spec)
 
 
 def confirm_run(

@@ -11,23 +11,23 @@ from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
 from fastgan_ray.search.knowledge.learn import learn
 from fastgan_ray.search.knowledge.library import DataSet, Library
-from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.search.warm_start import EarlierTrial
 
 MIN_TRIALS = 3  # from fewer trials, nothing is learned
 SPREAD = 0.1  # standard deviation of the logarithms of the values that stand for the ranks
 
 
-def earlier_library(priors: Sequence[Prior], spec: SearchSpec) -> Library | None:
+def earlier_library(earlier_trials: Sequence[EarlierTrial], spec: SearchSpec) -> Library | None:
     """Return a library of the trials of another search; None if there are fewer than `MIN_TRIALS`.
 
     The values of the trials were measured on other pictures or at another size, so only their ranks
     are used. Each rank is replaced by the expected value of a normal distribution at this rank.
     """
-    if len(priors) < MIN_TRIALS:
+    if len(earlier_trials) < MIN_TRIALS:
         return None
-    length, count = longest_kimg(spec), len(priors)
+    length, count = longest_kimg(spec), len(earlier_trials)
     trials = [
-        Trial(prior.point, {length: math.exp(SPREAD * norm.ppf((prior.rank + 0.5) / count))})
-        for prior in priors
+        Trial(earlier.point, {length: math.exp(SPREAD * norm.ppf((earlier.rank + 0.5) / count))})
+        for earlier in earlier_trials
     ]
     return learn(spec, [DataSet("--from", "the trials of another search", 0, None, trials)])

@@ -27,7 +27,7 @@ from fastgan_ray.search.knowledge.earlier import earlier_library
 from fastgan_ray.search.knowledge.library import Library, package_library
 from fastgan_ray.search.knowledge.own import own_libraries
 from fastgan_ray.search.space import SearchSpace, is_number
-from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.search.warm_start import EarlierTrial
 
 SPREAD = 0.15  # root mean square distance of the features of random points from their mean
 WIDTH = 0.2  # difference of two plain shares at which data sets become unlike each other
@@ -116,16 +116,16 @@ def alike(plain: float | None, others: Sequence[float | None]) -> Array:
 
 
 def knowledge_of(
-    spec: SearchSpec, priors: Sequence[Prior] = (), plain: float | None = None
+    spec: SearchSpec, earlier_trials: Sequence[EarlierTrial] = (), plain: float | None = None
 ) -> Knowledge | None:
-    """Return what other data sets, and the trials of another search (`priors`), say about a search.
+    """Return what other data sets and the trials of an earlier search say about a search.
 
     `plain` is the plain share of the search's pictures; None if it is unknown. Returns None if
     nothing is known. `knowledge: false` in the search file leaves out the data sets, but not
-    `priors`, which the user names.
+    `earlier_trials`, which the user names.
     """
     libraries = usable_libraries(spec) if spec.knowledge else []
-    earlier = earlier_library(priors, spec)
+    earlier = earlier_library(earlier_trials, spec)
     return Knowledge(libraries, spec, earlier, plain) if libraries or earlier else None
 
 

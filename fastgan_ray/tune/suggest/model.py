@@ -21,7 +21,7 @@ from fastgan_ray.search.curves.posterior import Posterior
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, base_config, longest_kimg
 from fastgan_ray.search.knowledge.responses import knowledge_of, usable_libraries
-from fastgan_ray.tune.suggest.study_trials import priors_of
+from fastgan_ray.tune.suggest.study_trials import earlier_trials_of
 
 PLAIN = "plain_share"  # attribute of a study
 
@@ -40,7 +40,7 @@ class Model:
             usable = spec.knowledge and usable_libraries(spec)
             share = plain_share_of(base_config(spec).data) if usable else None
             study.set_user_attr(PLAIN, share)
-        self.knowledge = knowledge_of(spec, priors_of(study, spec), study.user_attrs[PLAIN])
+        self.knowledge = knowledge_of(spec, earlier_trials_of(study, spec), study.user_attrs[PLAIN])
         self._pool = random_pool(spec.space, spec.seed, self.knowledge)
 
     def fitted(self, trials: Sequence[Trial], start: Hyperparameters | None = None) -> Posterior:

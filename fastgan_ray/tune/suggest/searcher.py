@@ -19,7 +19,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import best_name, fakes_error_name, value_of
 from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.repeats import with_seed
-from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.search.warm_start import EarlierTrial
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.suggest.compat import cut_journal
 from fastgan_ray.tune.suggest.parameters import point_of
@@ -38,7 +38,7 @@ from fastgan_ray.tune.suggest.study import (
 from fastgan_ray.tune.trial.folder import trial_name
 
 ATTEMPTS = 100  # the search ends if this many attempts in a row find no new and valid point
-PRIORS_TRIED = 3  # how many of another search's best points follow the published default
+EARLIER_TRIED = 3  # how many of another search's best points follow the published default
 
 
 @dataclass
@@ -66,10 +66,10 @@ class StudySearcher(Searcher):
     suggested only if more trials are left than the configurations that still train may need for
     their next seeds.
 
-    `priors` are trials of another search, the best first. The points of the first priors (their
-    number is `PRIORS_TRIED`) are tried directly after the default. All priors are added to the
-    Optuna study, but only TPE learns from them. TPE ranks every result of this search above the
-    priors (see `frozen_prior`).
+    `earlier_trials` are trials of an earlier search, the best first. The points of the first
+    `EARLIER_TRIED` are tried directly after the default. All are added to the Optuna study. Two
+    samplers learn from them: `curves`, and TPE, which ranks every result of this search above them
+    (see `frozen_earlier_trial`).
 
     Ray's OptunaSearch is not used because it cannot mark trials as infeasible. It also cannot skip
     points that were tried before or that are not valid.
@@ -81,7 +81,7 @@ class StudySearcher(Searcher):
         journal: Path,
         max_concurrent: int | None = None,
         configure: Callable[[SearchSpec, Mapping[str, Any]], RunConfig] = run_config,
-        priors: Sequence[Prior] = (),
+        earlier_trials: Sequence[EarlierTrial] = (),
     ) -> None:
         mode = "min" if spec.metric.goal == "minimize" else "max"
         super().__init__(metric=spec.metric.name, mode=mode)
@@ -89,10 +89,10 @@ class StudySearcher(Searcher):
         self._journal = journal
         self._max_concurrent = max_concurrent
         self._configure = configure
-        self._priors = priors
+        self._earlier_trials = earlier_trials
         self._rules = PointRules(spec)
         self._settled = Settled(spec, journal.parent)
-        waiting = [prior.point for prior in priors[:PRIORS_TRIED]]
+        waiting = [earlier.point for earlier in earlier_trials[:EARLIER_TRIED]]
         points = PointState(random.Random(spec.seed), waiting=waiting)
         self.state = State(make_sampler(spec), points)
         self._study: optuna.Study | None = None
@@ -101,7 +101,9 @@ class StudySearcher(Searcher):
     def study(self) -> optuna.Study:
         """The Optuna study, which is opened when this property is first used."""
         if self._study is None:
-            self._study = open_study(self._spec, self._journal, self.state.sampler, self._priors)
+            self._study = open_study(
+                self._spec, self._journal, self.state.sampler, self._earlier_trials
+            )
         return self._study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.space import SearchSpace, assign
-from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.search.warm_start import EarlierTrial
 from fastgan_ray.tune.suggest.compat import open_journal, running_trial, unlock_journal
 from fastgan_ray.tune.suggest.parameters import INFEASIBLE, distribution, encode, suggest
 
@@ -30,11 +30,11 @@ ERROR = "error at "  # prefix of a user attribute: the standard error of the val
 
 
 def open_study(
-    spec: SearchSpec, journal: Path, sampler: BaseSampler, priors: Sequence[Prior]
+    spec: SearchSpec, journal: Path, sampler: BaseSampler, earlier_trials: Sequence[EarlierTrial]
 ) -> optuna.Study:
     """Open the study in the file `journal`, or create it there.
 
-    A new study gets `priors`, which are trials of another search.
+    A new study gets `earlier_trials`, which are trials of an earlier search.
     """
     unlock_journal(journal)
     study = optuna.create_study(
@@ -45,28 +45,27 @@ def open_study(
         load_if_exists=True,
     )
     if not study.get_trials(deepcopy=False):
-        for prior in priors:
-            study.add_trial(frozen_prior(prior, spec))
+        for earlier in earlier_trials:
+            study.add_trial(frozen_earlier_trial(earlier, spec))
     return study
 
 
-def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
-    """Convert `prior`, a trial of another search, to a trial of this search's Optuna study.
+def frozen_earlier_trial(earlier: EarlierTrial, spec: SearchSpec) -> FrozenTrial:
+    """Convert a trial of an earlier search to a trial of this search's Optuna study.
 
-    In the study, the prior is a trial that was PRUNED after one training picture. The value of this
-    trial is the prior's rank in the other search, with a minus sign if this search maximizes its
-    metric. If this search has several metrics, the trial has no value. TPE ranks pruned trials
-    below finished trials, first by training length, then by value. So TPE prefers every result of
-    this search to the priors.
+    In the study, it is a trial that was PRUNED after one training picture. Its value is its rank in
+    the earlier search, with a minus sign if this search maximizes its metric. If this search has
+    several metrics, it has no value. TPE ranks pruned trials below finished trials, first by
+    training length, then by value. So TPE prefers every result of this search to earlier trials.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
-    parameters = [parameter for parameter in spec.space if parameter.name in prior.point]
+    parameters = [parameter for parameter in spec.space if parameter.name in earlier.point]
     return create_trial(
         state=TrialState.PRUNED,
-        params={p.name: encode(p, prior.point[p.name]) for p in parameters},
+        params={p.name: encode(p, earlier.point[p.name]) for p in parameters},
         distributions={p.name: distribution(p) for p in parameters},
-        intermediate_values={} if spec.costs else {1: sign * float(prior.rank)},
-        user_attrs={"prior": prior.trial_id},
+        intermediate_values={} if spec.costs else {1: sign * float(earlier.rank)},
+        user_attrs={"earlier_trial": earlier.trial_id},
     )
 
 

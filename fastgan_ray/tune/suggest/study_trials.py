@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec
-from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.search.warm_start import EarlierTrial
 from fastgan_ray.tune.suggest.parameters import INFEASIBLE, point_of
 from fastgan_ray.tune.suggest.study import errors_of
 
@@ -25,13 +25,12 @@ def trials_of(study: optuna.Study, spec: SearchSpec) -> list[Trial]:
     ]
 
 
-def priors_of(study: optuna.Study, spec: SearchSpec) -> list[Prior]:
-    """Return the trials of another search that `open_study` has added to the study."""
+def earlier_trials_of(study: optuna.Study, spec: SearchSpec) -> list[EarlierTrial]:
+    """Return the trials of an earlier search that `open_study` has added to the study."""
+    trials = [t for t in study.get_trials(deepcopy=False) if "earlier_trial" in t.user_attrs]
     return [
-        Prior(point_of(trial, spec.space), rank, trial.user_attrs["prior"])
-        for rank, trial in enumerate(
-            trial for trial in study.get_trials(deepcopy=False) if "prior" in trial.user_attrs
-        )
+        EarlierTrial(point_of(trial, spec.space), rank, trial.user_attrs["earlier_trial"])
+        for rank, trial in enumerate(trials)
     ]
 
 
