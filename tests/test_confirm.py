@@ -16,6 +16,7 @@ from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.tables import confirmation as tables
 from fastgan_ray.search.ablation import arm_config, cells
 from fastgan_ray.search.confirmation import (
+    best_left_out,
     confirmation_rules,
     confirmation_spec,
     ended_values,
@@ -173,6 +174,20 @@ def test_contenders_are_the_best_and_no_doubles():
     stopped = summary_of(make_trial(0, 5.0, 64, "stopped"), make_trial(1, 4.0, 32, "stopped"))
     assert [trial["trial_id"] for trial in top_candidates(spec, stopped, 9)] == ["00001"]
     assert confirmation_spec(spec, summary_of(make_trial(0, 5.0, 64)), 2, [1, 3, 4], None) is None
+
+
+def test_the_trial_with_the_best_value_is_named_if_it_is_not_trained_again():
+    spec, arms = make_spec(), [DEFAULT, "trial 00001"]
+    trials = [make_trial(0, 5.0, 64), make_trial(1, 4.0, 32), make_trial(2, 3.0, 16)]
+
+    def left_out(best: int, trials=trials):
+        found = {"trial_id": trials[best]["trial_id"]}
+        return best_left_out(spec, {**summary_of(*trials), "best": found}, arms)
+
+    assert [left_out(best) for best in range(3)] == ["", "", "00002"]
+    again = [*trials[:2], make_trial(2, 3.0, 32)]  # trial 1 with another seed
+    assert left_out(2, again) == ""
+    assert best_left_out(spec, {**summary_of(*trials), "best": None}, arms) == ""
 
 
 def test_it_is_an_ablation_with_fresh_seeds():

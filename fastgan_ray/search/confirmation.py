@@ -116,6 +116,21 @@ def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
     return candidates
 
 
+def best_left_out(spec: SearchSpec, summary: Summary, arms: Sequence[str]) -> str:
+    """Return the id of the trial with the best value if none of the arms has its configuration.
+
+    Otherwise, and if no trial has a value, return "".
+    """
+    if summary["best"] is None:
+        return ""
+    points = {trial["trial_id"]: trial["point"] for trial in summary["trials"]}
+    best = str(summary["best"]["trial_id"])
+    trained = [point for trial_id, point in points.items() if arm_name(trial_id) in arms]
+    trained.append(default_point(spec, summary))
+    config = without_seed(spec, points[best])
+    return "" if config in [without_seed(spec, point) for point in trained] else best
+
+
 def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
     """Return the finished trials, the best first; if there are none, the trials stopped early.
 

@@ -23,7 +23,7 @@ from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.ablation import AblationSpec, arm_config, cell_config, cells
 from fastgan_ray.search.confirmation import (
     Plan,
-    best_trials,
+    best_left_out,
     confirmation_rules,
     confirmation_spec,
     ended_values,
@@ -92,7 +92,8 @@ def confirm_search(
     if isinstance(ablation, str):
         return _publish(folder, {**summary, "confirmation": _no_confirmation(ablation)})
     rules = _rules(ablation, looks)
-    say(context.console, _announcement(ablation, plan, rules, confirmation_folder))
+    best = best_left_out(spec, summary, list(ablation.arms))
+    say(context.console, _announcement(ablation, plan, rules, confirmation_folder, best))
     sync = DriverSync(storage, confirmation_folder) if storage else None
     context = replace(context, storage=storage, sync=sync)
     trained = _train(ablation, rules, confirmation_folder, f"{folder.name}-{FOLDER}", context)
@@ -109,10 +110,11 @@ def _rules(ablation: AblationSpec, looks: Sequence[int]) -> Rules:
     return confirmation_rules(metric.name, metric.goal, ablation.seeds, looks, shared, CONFIDENCE)
 
 
-def _announcement(ablation: AblationSpec, plan: Plan, rules: Rules, folder: Path) -> str:
-    """Return the line to print before a confirmation starts or continues.
+def _announcement(ablation: AblationSpec, plan: Plan, rules: Rules, folder: Path, best: str) -> str:
+    """Return the text to print before a confirmation starts or continues.
 
-    `folder` is the folder of the confirmation.
+    `folder` is the folder of the confirmation. `best` is the search's trial with the best value if
+    it is not trained again, otherwise empty.
     """
     count, trials = len(ablation.arms) * len(ablation.seeds), summary_of(folder)["trials"]
     done = sum(trial["state"] != "unfinished" for trial in trials)
@@ -121,10 +123,17 @@ def _announcement(ablation: AblationSpec, plan: Plan, rules: Rules, folder: Path
     one_by_one = len(rules.looks) > 1
     trainings = f"{'at most ' if one_by_one else ''}{counted(count, 'new training')}"
     seeds = f"{counted(len(ablation.seeds), 'new seed')}{', one by one' if one_by_one else ''}"
-    return (
-        f"Confirmation: {trainings}, of {best_trials(len(ablation.arms) - 1)} and the {DEFAULT} "
+    arms = [arm for arm in ablation.arms if arm != DEFAULT]
+    text = (
+        f"Confirmation: {trainings}, of {', '.join(arms)} and the {DEFAULT} "
         f"with {seeds} ({plan.why})" + (f"; {done} of these trainings are done." if done else ".")
     )
+    if best:
+        text += (
+            f" {arms[0].capitalize()} is expected to be better in new trainings than trial {best}, "
+            "which has the best value."
+        )
+    return text
 
 
 def apply_outcome(
