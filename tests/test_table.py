@@ -200,6 +200,15 @@ def test_the_published_default_and_the_points_of_a_grid_are_named():
     assert "default: ngf=16" in row and text.count("default: ") == 1
 
 
+def test_a_search_that_ends_before_its_last_trial_has_no_time_left():
+    state = new_state("t", METRIC, "minimize", 6, 40.0, 0.0)
+    for index in range(2):
+        state = observe(state, fake_trial(index), 0.0, None, "RUNNING")
+        state = observe(state, fake_trial(index), 60.0, report(40.0, 9.0, "finished"), "TERMINATED")
+    assert re.search(r"2 of 6 trials done, 1:40 elapsed, about .* left", headline(state, 100.0))
+    assert headline({**state, "over": True}, 100.0) == "t: 2 of 6 trials done, 1:40 elapsed"
+
+
 def test_a_resumed_search_that_had_ended_says_that_nothing_is_left():
     file = io.StringIO()
     table = LiveTable("demo", METRIC, "minimize", 2, 40.0, Console(file=file, width=80))

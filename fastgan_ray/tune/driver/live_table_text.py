@@ -124,7 +124,9 @@ def headline(state: State, now: float) -> str:
     grid = state["grid_points"]
     points = "" if grid is None else f" (the grid has {counted(grid, 'point')})"
     etas = [eta for eta in (search_eta(state, now), state["seconds_left"]) if eta is not None]
-    eta = min(etas, default=None)
+    # A search that is over may have fewer trials than it could have had, e.g. if it is settled.
+    unfinished = not state["over"] or done < len(state["trials"])
+    eta = min(etas, default=None) if unfinished else None
     left = f", about {duration(eta)} left" if eta else ""
     elapsed = duration(now - state["start"])
     return f"{state['name']}: {done}{total} done{points}, {elapsed} elapsed{left}"
