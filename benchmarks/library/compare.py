@@ -4,7 +4,7 @@
 
 Each seed of each set is a task that `truth.py` draws. The cost is in trainings. The regret is how
 much worse, in percent, the chosen point truly is than the best point of the task. Writes
-results/library_search.md. Some of the ways are anchors: ways to search of others, some in packages
+results/library_search_ROLE.md. Some of the ways are anchors: ways to search of others, some in packages
 that `pip install "fastgan-ray[anchors]"` brings. The sampler `curves` knows the recordings of all
 sets but the one that it searches. The sets of the role `once` are looked at once, at the end.
 """
@@ -39,7 +39,7 @@ from ways_to_search import not_run, searches
 from fastgan_ray.counting import counted
 from fastgan_ray.search.knowledge.library import Library
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "library_search.md"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 OURS = (
     *(RANDOM, "random, none, expected", "qmc, none", FORMER_DEFAULT, "tpe, none"),
     *("curves alone, none", "curves alone, none, expected", "curves, none", DEFAULT),
@@ -140,7 +140,7 @@ def main() -> None:
     )
     parser.add_argument("--ways", nargs="*", default=[*OURS, *ANCHORS], choices=searches())
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the recordings")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help="of the table (results/library_search_ROLE.md)")
     parser.add_argument(
         "--keep",
         type=Path,
@@ -184,7 +184,8 @@ def main() -> None:
                     curves[searched.set, way][searched.seed] = searched.regrets[way]
                     seconds[way].append(searched.seconds[way])
     text = report(options, truths, curves, seconds, absent)
-    options.out.write_text(text)
+    out = options.out or RESULTS / f"library_search_{options.role}.md"
+    out.write_text(text)
     print(text, end="")
 
 
