@@ -4,9 +4,10 @@
 
 Each seed of each set is a task that `truth.py` draws. The cost is in trainings. The regret is how
 much worse, in percent, the chosen point truly is than the best point of the task. Writes
-results/library_search_ROLE.md. Some of the ways are anchors: ways to search of others, some in packages
-that `pip install "fastgan-ray[anchors]"` brings. The sampler `curves` knows the recordings of all
-sets but the one that it searches. The sets of the role `once` are looked at once, at the end.
+results/library_search_ROLE.md. Some of the ways are anchors: ways to search of others, some in
+packages that `pip install "fastgan-ray[anchors]"` brings. The sampler `curves` knows the recordings
+of all sets but the one that it searches. The sets of the role `once` are looked at once, at the
+end.
 """
 
 from __future__ import annotations
