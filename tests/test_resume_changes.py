@@ -74,6 +74,7 @@ def changed(text: str, changes) -> str:
         ("run_cap: 3", "run_cap: 30  # more"),
         ("run_cap: 3", "run_cap: 2"),
         ("run_cap: 3", "run_cap: 6\nseeds: 2"),
+        ("run_cap: 3", "run_cap: 3\nknowledge: false"),
         ("hours: 1", "hours: 9, kimg: 900"),
         ("budget: {hours: 1}", ""),
         ("top: 1, seeds: 2", "top: 2, seeds: 5"),

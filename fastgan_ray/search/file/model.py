@@ -129,8 +129,8 @@ class SearchFile(_File):
     )
     early_terminate: StoppingRules = Field(
         (),
-        description="rule that ends bad trials early (hyperband, median or patience), or a list "
-        "of such rules",
+        description="rule that ends bad trials early (hyperband, median, patience or chance), or a "
+        "list of such rules; if left out, all trials run to the end",
     )
     population: Annotated[Population | None, AfterValidator(check_population)] = Field(
         None,
@@ -154,7 +154,7 @@ class SearchFile(_File):
         "search's own trials soon count for more",
     )
     budget: Annotated[Budget, AfterValidator(check_budget)] = Field(
-        Budget(), description="limits of the whole search: kimg, hours, gpu_hours"
+        Budget(), description="when the search ends: kimg, hours, gpu_hours, until"
     )
 
 
