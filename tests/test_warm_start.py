@@ -115,7 +115,7 @@ def test_the_default_is_tried_first_then_the_other_searchs_best(run, tmp_path):
     ]
 
 
-def test_a_restart_has_the_same_priors_once(run, tmp_path):
+def test_a_restart_has_the_same_earlier_trials_once(run, tmp_path):
     spec = spec_of()
     journal, state = tmp_path / "study.journal", tmp_path / "state.pkl"
     first = StudySearcher(spec, journal, earlier_trials=load_earlier_trials(run, spec))

@@ -45,12 +45,11 @@ OURS = (
     *(RANDOM, "random, none, expected", "qmc, none", FORMER_DEFAULT, "tpe, none"),
     *("curves alone, none", "curves alone, none, expected", "curves, none", DEFAULT),
 )
-ANCHORS = (
-    *("plain Optuna TPE, none", "plain Optuna GP, none", "Ray's OptunaSearch + ASHA 3"),
-    *("OptunaHub AutoSampler, none", "OptunaHub heteroscedastic GP, none"),
+SLOW = (
+    *("plain Optuna GP, none", "OptunaHub AutoSampler, none", "OptunaHub heteroscedastic GP, none"),
     *("SMAC3, none", "SMAC3 multi-fidelity, Hyperband 3"),
 )
-SLOW = tuple(way for way in ANCHORS if "GP" in way or "Auto" in way or "SMAC" in way)
+ANCHORS = ("plain Optuna TPE, none", "Ray's OptunaSearch + ASHA 3", *SLOW)
 MIN_POINTS = 12  # a set with fewer recorded points is left out
 PROCESSES = 2
 
@@ -149,6 +148,8 @@ def main() -> None:
         "recordings and scale; they must be of the same code",
     )
     options = parser.parse_args()
+    if options.slow_seeds is not None and options.slow_seeds < 1:
+        parser.error(f"--slow-seeds: must be at least 1 (got {options.slow_seeds})")
     torch.set_num_threads(1)
     truths: dict[str, Truth] = {}
     for name in roles()[options.role]:
@@ -199,8 +200,11 @@ def report(
 ) -> str:
     """Return the tables as Markdown. `seconds` has the CPU seconds of each search, by way."""
     ways = list(seconds)
-    slow = [way for way in ways if way in SLOW]
-    fewer = [f"\nSlow, so with {options.slow_seeds} seeds: {', '.join(slow)}."]
+    notes = [f"Not run: {way}; {reason}." for way, reason in absent.items()]
+    if left_out := [way for way in (*OURS, *ANCHORS) if way not in {*ways, *absent}]:
+        notes.append(f"Left out by `--ways`: {'; '.join(left_out)}.")
+    if options.slow_seeds is not None and (slow := [way for way in ways if way in SLOW]):
+        notes.append(f"With {counted(options.slow_seeds, 'seed')}: {'; '.join(slow)}.")
     lines = [
         "# Does a search help on pictures nobody has seen?\n",
         f"`PYTHONPATH=benchmarks python benchmarks/library/compare.py --role {options.role} "
@@ -208,8 +212,7 @@ def report(
         f"--seeds {options.seeds}`; {provenance(('optuna', 'ray'))}\n",
         f"Each search spends {int(COSTS[-1])} trainings with {WORKERS} workers. Plain "
         "Optuna trains one configuration at a time, which is the best case of a sampler.",
-        *(f"\nNot run: {way}; {reason}." for way, reason in absent.items()),
-        *(fewer if slow and options.slow_seeds is not None else ()),
+        *(f"\n{note}" for note in notes),
         "\n| set | points | R^2 | a seed moves a value by |",
         "|---" * 4 + "|",
     ]

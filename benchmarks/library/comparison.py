@@ -39,7 +39,7 @@ class Mean(NamedTuple):
 
 
 def mean(values: Array) -> Mean:
-    """Return the mean of one value per seed, NaN without one; infinite if one of them is."""
+    """Return the mean over the seeds, without those that have NaN; infinite if a value is."""
     values = values[~np.isnan(values)]
     if not np.isfinite(values).all():
         return Mean(math.inf, math.inf)
