@@ -23,11 +23,16 @@ class Described(TypedDict):
     path: str  # or the name of a named set, as the user wrote it
     pictures: int
     remarks: list[str]
-    plain: float | None  # share of black and white pixels; None if it could not be measured
+    plain: float | None  # share of black and white pixels; None if it was not measured
 
 
-def describe(source: Source, config: DataConfig, size: Size) -> Described:
-    """Describe a set of pictures: path, number of pictures, remarks, and plain share.
+def describe(
+    source: Source, config: DataConfig, size: Size, is_searched: bool = False
+) -> Described:
+    """Describe a set of pictures: path, number of pictures, and remarks.
+
+    With `is_searched`, also measure the plain share, from which later searches learn (`learn`). For
+    this, up to 100 pictures are decoded.
 
     `size` is the height and width, in px, of the pictures on which the networks train.
     """
@@ -35,7 +40,7 @@ def describe(source: Source, config: DataConfig, size: Size) -> Described:
         "path": str(config.path),
         "pictures": len(source),
         "remarks": remarks(source, config, size),
-        "plain": measured_share(source, config),
+        "plain": measured_share(source, config) if is_searched else None,
     }
 
 

@@ -73,7 +73,7 @@ def check_inputs(
         name = "protocol.json" if len(by_data) == 1 else f"protocol-{number}.json"
         limits = {other.data.limit for other in configs if other.data.path == config.data.path}
         source = _check_pictures(config, limits, folder / name, here, console)
-        described.append(describe(source, config.data, largest.model.size))
+        described.append(describe(source, config.data, largest.model.size, is_searched=True))
         for sentence in described[-1]["remarks"]:
             say(console, escape(f"  {sentence}"))
     write_described(folder, described)
