@@ -348,7 +348,7 @@ def test_an_arm_that_is_dropped_says_why_everywhere():
     assert confirmation["sentence"] == (
         "Not confirmed: trial 00001 is not better than the published default in 1 seed "
         f"({METRIC} 32 against 31.5 ± 0.71) ({why}). Trial 00002 has the best mean over 2 seeds: "
-        "15.5 ± 0.71. The folder best/ has the best generator of this arm. In the search, trial "
+        "15.5 ± 0.71. The folder best/ has a generator of this arm. In the search, trial "
         "00001 had the value 20, which is 12 better than the confirmed mean. The confirmation took "
         "5 of at most 9 trainings."
     )

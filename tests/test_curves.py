@@ -126,7 +126,7 @@ def test_the_posterior_is_that_of_dense_algebra():
     own = np.array([[obvious_covariance(hyper, a, b) for b in asked] for a in asked])
     mean = rows.value.mean() + cross @ np.linalg.solve(matrix, rows.value - rows.value.mean())
     covariance = own - cross @ np.linalg.solve(matrix, cross.T)
-    found_mean, found_covariance = Posterior(hyper, points, rows).at_end(points)
+    found_mean, found_covariance = Posterior(hyper, points, rows).expected(points, np.zeros(7))
     np.testing.assert_allclose(found_mean, mean, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(found_covariance, covariance, rtol=1e-6, atol=1e-9)
 
@@ -141,7 +141,7 @@ def test_the_knowledge_gradient_is_the_mean_improvement_over_draws():
     gains = knowledge_gradient(posterior, candidates, 7, actions, variance=1e-4)
     known, matrix = dense(points, rows, hyper)
     draws = np.random.default_rng(2).normal(size=4000)
-    start = posterior.at_end(points)[0].min()
+    start = posterior.means_at_end(points).min()
     for index in range(3):
         place = actions.point[index]
         trial = actions.trial[index] if actions.trial[index] >= 0 else 99
@@ -180,7 +180,7 @@ def test_what_matters_is_found_and_predicted():
     assert sorted(relevance, key=relevance.__getitem__)[-2:] == ["train.loss", "train.lr_g"]
     good = {**POINT, "train.lr_g": 1e-3}
     bad = {**POINT, "train.lr_g": 1e-2, "train.loss": "logistic", "train.r1_gamma": 5.0}
-    mean, covariance = posterior.at_end(encode(SPACE, [good, bad]))
+    mean, covariance = posterior.expected(encode(SPACE, [good, bad]), np.zeros(2))
     truth = np.array([5, 5.5]) + 0.125
     assert np.abs(mean - truth).max() < 0.12
     assert (np.abs(mean - truth) < 3.5 * np.sqrt(np.diag(covariance))).all()

@@ -181,14 +181,13 @@ def test_the_knowledge_gradient_counts_the_likely_effects(plain_and_not):
 
 def test_before_any_trial_has_a_value_points_that_are_probably_good_are_tried(plain_and_not):
     knowledge = Knowledge([plain_and_not], SPEC, plain=0.05)
-    pool, trials = random_pool(SPEC.space, 0, knowledge), []
+    pool, suggested = random_pool(SPEC.space, 0, knowledge), []
     for number in range(3):
-        point = likely_point(pool, trials, random.Random(number))
-        trials.append(Trial(point, {}, is_running=True))
+        suggested.append(likely_point(pool, suggested, random.Random(number)))
     levels = [level(point, -1) for point in pool.points]
-    assert all(level(trial.point, -1) < np.quantile(levels, 0.1) for trial in trials)
-    assert len({str(trial.point) for trial in trials}) == 3
-    assert likely_point(random_pool(SPEC.space, 0), trials, random.Random(0)) is None
+    assert all(level(point, -1) < np.quantile(levels, 0.1) for point in suggested)
+    assert len(set(map(str, suggested))) == 3
+    assert likely_point(random_pool(SPEC.space, 0), suggested, random.Random(0)) is None
 
 
 def test_a_restarted_search_knows_its_pictures_also_where_they_cannot_be_read(
@@ -225,6 +224,26 @@ def test_a_point_of_another_space_becomes_the_nearest_one():
         "train.beta1": 0.5,
         "train.batch_size": 16,
     }
+
+
+CHANNELS = """  model.g_channels: {values: [null, [8, 8, 4, 4]]}
+  model.ngf: {values: [4, 8], when: {model.g_channels: null}}
+"""
+
+
+def test_null_is_a_value(tmp_path):
+    """A parameter with the value null is not an inactive one."""
+    spec = spec_from_text(SPEC.text + CHANNELS, "t.yaml")
+    rng = random.Random(0)
+    trials = [training(sample(spec.space, rng), 1, rng) for _ in range(8)]
+    for trial in trials:
+        assert nearest_point(spec.space, trial.point) == trial.point
+    path = tmp_path / "library.jsonl"
+    library = learn(spec, [DataSet("a", "simulated", 9, None, trials)])
+    path.write_text("".join(library_lines(library)))
+    points = [trial.point for trial in read_library(path).sets[0].trials]
+    assert points == [trial.point for trial in trials]
+    assert any("model.ngf" in point for point in points)
 
 
 def test_the_average_of_weights_counts_in_shares_of_the_training():
@@ -371,10 +390,46 @@ def test_what_cannot_be_learnt_is_said(tmp_path, empty_cache, capsys):
     assert "Recorded searches: none." in capsys.readouterr().err
 
 
-def test_a_damaged_library_is_named_with_its_mend(empty_cache):
+def test_a_search_without_anything_to_learn_is_refused(tmp_path, empty_cache, capsys):
+    run = run_of(tmp_path / "mine")
+    text = SPEC.text.partition("parameters:")[0] + "parameters: {train.seed: {values: [0, 1]}}\n"
+    (run / "search.yaml").write_text(text)
+    assert call("learn", run) == 2
+    assert "searches only train.seed" in capsys.readouterr().err
+
+
+def test_runs_from_before_the_plain_share_are_learnt(tmp_path, empty_cache):
+    run = run_of(tmp_path / "mine")
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["pictures"][0]["plain"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert call("learn", run) == 0
+    assert own_libraries()[0].sets[0].plain is None
+
+
+def test_a_search_does_not_learn_from_itself(tmp_path, empty_cache, monkeypatch):
+    """After `learn`, a search may continue with more trials."""
+    run = run_of(tmp_path / "mine")
+    assert call("learn", run) == 0
+    monkeypatch.setattr(model, "plain_share_of", lambda config: 0.4)
+    names = {name: [data.name for data in sets_of(tmp_path / name)] for name in ("mine", "another")}
+    assert "mine" not in names["mine"] and names["another"] == [*names["mine"], "mine"]
+
+
+def sets_of(folder):
+    """The data sets from which a search in a folder learns."""
+    folder.mkdir(exist_ok=True)
+    study = StudySearcher(SPEC, folder / "study.journal").study
+    libraries = model.Model(study, SPEC).knowledge._libraries
+    return [data for library in libraries for data in library.sets]
+
+
+@pytest.mark.parametrize("content", ["{\n", "[]\n", None])
+def test_a_damaged_library_is_named_with_its_mend(empty_cache, content):
     path = empty_cache / "knowledge" / "mine.jsonl"
     path.parent.mkdir(parents=True)
-    path.write_text("{\n")
+    whole = next(iter(library_lines(package_library())))  # a header without trainings
+    path.write_text(content or whole)
     with pytest.raises(UserError, match=r"mine.jsonl: cannot be read .* Remove this file"):
         own_libraries()
 
@@ -383,16 +438,26 @@ def test_a_damaged_library_is_named_with_its_mend(empty_cache):
 def test_the_plan_says_what_searches_of_this_size_gained(sampler):
     text = SPEC.text.replace("bayes\nsampler: curves", sampler)
     small, large = (spec_from_text(f"{text}run_cap: {count}\n", "t.yaml") for count in (4, 24))
-    assert expected_gain(large).trainings == pytest.approx(24)
-    assert 0 <= expected_gain(small).chance <= expected_gain(large).chance <= 1
-    assert "24 complete trainings" in describe_gain(large)
+    assert expected_gain(large, 24 * 4).trainings == pytest.approx(24)
+    assert 0 <= expected_gain(small, 4 * 4).chance <= expected_gain(large, 24 * 4).chance <= 1
+    assert "about 24 complete trainings" in describe_gain(large, 24 * 4)
+    assert "about 32 complete trainings" in describe_gain(large, 1000 * 4)  # the most simulated
+    limited = spec_from_text(f"{text}run_cap: 24\nbudget: {{kimg: 40}}\nconfirm: false\n", "t.yaml")
+    facts = search_facts(limited, needs_data=False)
+    assert "about 10 complete trainings" in facts["expected_gain"]
 
 
-def test_nothing_is_said_where_nothing_was_simulated():
-    assert expected_gain(search(resolution=256)) is None
-    assert describe_gain(search(resolution=256)) == ""
-    grid = SPEC.text.replace("bayes\nsampler: curves", "bayes\nsampler: gp")
-    assert expected_gain(spec_from_text(grid, "t.yaml")) is None
+@pytest.mark.parametrize(
+    "text",
+    [
+        search(resolution=256).text,
+        SPEC.text.replace("sampler: curves", "sampler: gp"),
+        SPEC.text + "knowledge: false\n",
+    ],
+)
+def test_nothing_is_said_where_nothing_was_simulated(text):
+    assert expected_gain(spec_from_text(text, "t.yaml"), 40.0) is None
+    assert describe_gain(spec_from_text(text, "t.yaml"), 40.0) == ""
 
 
 def test_a_search_over_seeds_is_learnt_too(tmp_path):

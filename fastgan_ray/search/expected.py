@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 # interval of this expected value, and the probability that no other tried configuration is better.
 EXPECTED = ("expected", "expected_low", "expected_high", "best_chance")
 CURVES = 4  # number of best configurations whose expected learning curves are kept
+# Outcomes that the trial's configuration caused: a sampler must avoid similar configurations.
 INFEASIBLE = ("diverged", "out_of_memory")
 RANKED = ("finished", "stopped", "unfinished")
 

@@ -107,7 +107,7 @@ def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
         seeds_and_mean = f"{counted(winner['ended_well'], 'seed')}: {_mean(winner)}."
         parts.append(
             f"{winner_is_best[0].upper()}{winner_is_best[1:]} {seeds_and_mean} "
-            "The folder best/ has the best generator of this arm."
+            "The folder best/ has a generator of this arm."
         )
     if searched["mean"] is not None and searched["search_value"] is not None:
         gap = sign * (searched["mean"] - searched["search_value"])

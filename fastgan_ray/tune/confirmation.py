@@ -16,7 +16,7 @@ from typing import Any
 from fastgan_ray.config.feature_networks import shared_data_of
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
-from fastgan_ray.files import linked_copy, put_in_place, write_atomically
+from fastgan_ray.files import write_atomically
 from fastgan_ray.metrics.names import MOMENTS, fakes_error_name, final_value, value_of
 from fastgan_ray.report.data.ablation import CONFIDENCE
 from fastgan_ray.report.data.rows import read_rows
@@ -48,9 +48,8 @@ from fastgan_ray.tune.rounds.folder import (
     trains_all_seeds,
 )
 from fastgan_ray.tune.rounds.trainings import RoundRecords, RoundSearcher, order_of
+from fastgan_ray.tune.search_best import restore_search_best, save_search_best
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
-
-SEARCH_BEST = "search-best"  # in FOLDER: a copy of the search's best/ from before confirmation
 
 
 def confirm_search(
@@ -159,10 +158,9 @@ def apply_outcome(
     winner = next((arm for arm in result["arms"] if arm["name"] == result["winner"]), None)
     if winner is None:
         return _publish(folder, summary)
-    is_search_best = winner["trial_id"] == summary["best"]["trial_id"]
-    if winner["name"] == result["searched"] and is_search_best:
-        _restore_search_best(folder)
-    else:  # the trial with the best value may differ from that with the best expected value
+    if winner["trial_id"] == summary["best"]["trial_id"]:
+        restore_search_best(folder)
+    else:
         summary["best"] = _promote(spec, winner, ablation, trained, folder)
     has_verdict = winner["name"] == DEFAULT or winner["verdict"] != "no verdict"
     summary["best_beats_default"] = winner["verdict"] == "better" if has_verdict else None
@@ -248,7 +246,7 @@ def _promote(
     row = read_rows(folder / source)[-1]
     cell = next(c for c in cells(ablation) if (c.arm, c.seed) == (best["arm"], best["seed"]))
     config = absolute_paths(cell_config(ablation, cell)).model_dump()
-    _save_search_best(folder)
+    save_search_best(folder)
     is_best = ablation.compare == "best"
     moments = {key: best[key] if is_best else None for key in MOMENTS}
     keep_best({**row, **moments, "config": config, "source": source}, folder)
@@ -263,19 +261,6 @@ def _promote(
         "state": "finished",
         "source": source,
     }
-
-
-def _save_search_best(folder: Path) -> None:
-    """Copy the search's best/ to the confirmation's folder, unless this copy already exists."""
-    copy = folder / FOLDER / SEARCH_BEST
-    if not copy.exists():
-        linked_copy(folder / "best", copy)
-
-
-def _restore_search_best(folder: Path) -> None:
-    """Replace best/ with the copy that `_save_search_best` made, if there is a copy."""
-    if (copy := folder / FOLDER / SEARCH_BEST).exists():
-        put_in_place(copy, folder / "best")
 
 
 def _no_confirmation(why: str) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def run_search(
 
 def _experiment(spec: SearchSpec, earlier_trials: list[EarlierTrial]) -> Experiment:
     longest, plan = longest_kimg(spec), plan_confirmation(spec)
-    if spec.sampler == "curves":
+    if spec.sampler == "curves" or spec.budget.until is not None:
         knowledge_of(spec)  # a damaged library is an error now, not after the first trial
 
     def make_searcher(folder: Path, max_concurrent: int, resuming: bool) -> StudySearcher:

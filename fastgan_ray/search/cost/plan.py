@@ -87,7 +87,7 @@ def search_facts(
         "data": [data],
         "budget": spec.budget.facts(),
         "confirmation": asdict(confirmation),
-        "expected_gain": describe_gain(spec),
+        "expected_gain": describe_gain(spec, expected),
         "kimg_expected": expected,
         "kimg_at_most": spec.run_cap * longest_kimg(spec),
         "gflop_per_image": gflop,

@@ -76,9 +76,11 @@ class Pool:
 
 
 def random_pool(space: SearchSpace, seed: int, knowledge: Knowledge | None = None) -> Pool:
-    """Return `POOL` random points of a space; equal seeds give equal points."""
+    """Return up to `POOL` different random points of a space; equal seeds give equal points."""
     rng = random.Random(seed)
-    return pool_of(space, [sample(space, rng) for _ in range(POOL)], knowledge)
+    drawn = (sample(space, rng) for _ in range(POOL))
+    different = {_key(point): point for point in drawn}
+    return pool_of(space, list(different.values()), knowledge)
 
 
 def pool_of(
@@ -88,14 +90,17 @@ def pool_of(
     return Pool(points, encode(space, points, knowledge), _likely_effects(points, knowledge))
 
 
-def likely_point(pool: Pool, trials: Sequence[Trial], rng: random.Random) -> Point | None:
+def likely_point(
+    pool: Pool, suggested: Sequence[Mapping[str, Any]], rng: random.Random
+) -> Point | None:
     """Return a new point that probably is good, before any trial has a value.
 
-    It is the point with the best likely effect among `FIRST_CANDIDATES` random new points of
-    `pool`; so several such points differ. Return None if the likely effects of all points are 0.
+    It is the point with the best likely effect among `FIRST_CANDIDATES` random points of `pool`
+    that are not in `suggested`; so several such points differ. Return None if the likely effects of
+    all points are 0.
     """
-    tried = {_key(trial.point) for trial in trials}
-    new = [index for index, key in enumerate(pool.keys) if key not in tried]
+    known = {_key(point) for point in suggested}
+    new = [index for index, key in enumerate(pool.keys) if key not in known]
     if not new or not pool.effects.any():
         return None
     drawn = rng.sample(new, min(FIRST_CANDIDATES, len(new)))
@@ -120,24 +125,28 @@ def best_candidate(
     pool: Pool,
     rng: random.Random,
     knowledge: Knowledge | None = None,
+    suggested: Sequence[Mapping[str, Any]] = (),
 ) -> Candidate:
     """Return the new point whose complete training has the largest knowledge gradient.
 
     Candidates are some points of `pool` and changed copies of the best tried points. A running
     trial is treated as if it had ended with its expected value. If all trials are infeasible,
     return the candidate with the best expected value, far from them. `posterior` is the result of
-    `fitted` for the same `trials` and `knowledge`.
+    `fitted` for the same `trials` and `knowledge`. `suggested` has further points that are not new,
+    such as those of failed trials.
     """
     posterior = with_running(posterior, trials)
-    tried = {_key(trial.point) for trial in trials}
-    drawn = _best_of(pool, posterior, tried, rng)
+    known_keys = {_key(point) for point in (*(trial.point for trial in trials), *suggested)}
+    drawn = _best_of(pool, posterior, known_keys, rng)
     feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
     if not feasible:
         return Candidate(drawn.points[0], math.inf)
     points = [dict(trials[index].point) for index in feasible]
     columns = [part[feasible] for part in posterior.points]
     known = Pool(points, columns, _likely_effects(points, knowledge))
-    copies = [copy for copy in _copies(space, known, posterior, rng) if _key(copy) not in tried]
+    copies = [
+        copy for copy in _copies(space, known, posterior, rng) if _key(copy) not in known_keys
+    ]
     candidates = _joined(drawn, pool_of(space, copies, knowledge)) if copies else drawn
     count, everything = len(candidates.points), _joined(known, candidates)
     actions = Actions(len(points) + np.arange(count), np.full(count, -1), np.zeros(count))
@@ -148,15 +157,15 @@ def best_candidate(
     return Candidate(candidates.points[best], float(gains[best]))
 
 
-def _best_of(pool: Pool, posterior: Posterior, tried: Set[str], rng: random.Random) -> Pool:
+def _best_of(pool: Pool, posterior: Posterior, known: Set[str], rng: random.Random) -> Pool:
     """Return new points of the pool with good expected values, the best first.
 
-    If all points of the pool have been tried, return tried points.
+    `known` has the keys of the points that are not new. If no point is new, return known points.
     """
     count = min(RANDOM_CANDIDATES, len(pool.points))
     drawn = np.array(rng.sample(range(len(pool.points)), count))
     order = drawn[np.argsort(_means(posterior, _part(pool, drawn)))]
-    new = [index for index in order if pool.keys[index] not in tried]
+    new = [index for index in order if pool.keys[index] not in known]
     return _part(pool, np.array(new or order, dtype=int)[:KEPT_CANDIDATES])
 
 

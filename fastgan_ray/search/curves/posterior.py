@@ -159,17 +159,13 @@ class Posterior:
         return np.asarray(solve_triangular(self.root, cross.T, lower=True))
 
     def means_at_end(self, points: Sequence[Array]) -> Array:
-        """Return the means (n,) of `at_end` without the covariance, which is much faster."""
+        """Return the means (n,) of `expected` at the end of a training, without the covariance.
+
+        This is much faster than `expected`.
+        """
         count = len(points[0])
         cross = self.cross(points, np.zeros(count), np.full(count, -1))
         return np.asarray(self.mean + cross @ self.solved)
-
-    def at_end(self, points: Sequence[Array]) -> tuple[Array, Array]:
-        """Return the posterior mean (n,) and covariance (n, n) of values at the end of a training.
-
-        There is one value for each of the n `points`: the mean over all possible trainings.
-        """
-        return self.expected(points, np.zeros(len(points[0])))
 
     def expected(self, points: Sequence[Array], time: Array) -> tuple[Array, Array]:
         """Return the posterior mean (n,) and covariance (n, n) of values at the log-times `time`.
@@ -222,9 +218,12 @@ def fit(
 
     The search begins at the means of `prior` and takes at most `iterations` steps. With `start`, it
     begins there, and takes at most `FURTHER_ITERATIONS` steps: `start` is the result for almost the
-    same rows.
+    same rows. A `start` with other hyperparameters is ignored: with knowledge of other data sets,
+    which a search may get or lose when it continues, there is one more.
     """
     squared = squared_distances(points, points)
+    if start is not None and len(start.logs) != len(prior.means):
+        start = None
     first = prior.means if start is None else start.logs
     result = minimize(
         loss,

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgan_ray.counting import counted
-from fastgan_ray.search.cost.estimate import kimg_expected
 from fastgan_ray.search.file.spec import SearchSpec, base_config, longest_kimg
 from fastgan_ray.search.knowledge.responses import SIMILAR
 
@@ -38,19 +37,22 @@ def _recorded() -> dict[str, Any]:
     return content
 
 
-def expected_gain(spec: SearchSpec) -> Gain | None:
+def expected_gain(spec: SearchSpec, kimg: float) -> Gain | None:
     """Return what searches of this size gained on the recorded data sets.
 
-    The size is the expected cost of the search, in complete trainings. Sizes between those that
-    were simulated are interpolated. None if the sampler or the resolution was not simulated.
+    The size is `kimg`, the expected cost of the search without its confirmation, in complete
+    trainings. Sizes between those that were simulated are interpolated. A larger search counts as
+    the largest one that was simulated. None if the sampler or the resolution was not simulated, or
+    if the search does not use the recordings, which the simulated ones did.
     """
     recorded = _recorded()
     ratio = base_config(spec).model.resolution / recorded["resolution"]
     of_set = recorded["gains"].get(spec.sampler)
-    if of_set is None or not 1 / SIMILAR <= ratio <= SIMILAR or spec.costs:
+    unlike = spec.sampler == "curves" and not spec.knowledge
+    if of_set is None or not 1 / SIMILAR <= ratio <= SIMILAR or spec.costs or unlike:
         return None
     sizes = recorded["sizes"]
-    trainings = kimg_expected(spec) / longest_kimg(spec)
+    trainings = min(kimg / longest_kimg(spec), sizes[-1])
     # Each set has the same weight.
     arrays = [np.array(gains) for gains in of_set.values()]
     chances = np.mean([(gains >= CLEAR).mean(axis=0) for gains in arrays], axis=0)
@@ -64,14 +66,17 @@ def expected_gain(spec: SearchSpec) -> Gain | None:
     )
 
 
-def describe_gain(spec: SearchSpec) -> str:
-    """Return a text with the chance that a search of this size finds something; "" if unknown."""
-    gain = expected_gain(spec)
+def describe_gain(spec: SearchSpec, kimg: float) -> str:
+    """Return a text with the chance that a search of this size finds something; "" if unknown.
+
+    `kimg` is the expected cost of the search without its confirmation.
+    """
+    gain = expected_gain(spec, kimg)
     if gain is None:
         return ""
     return (
-        f"{gain.chance:.0%} of simulated searches of this size (about "
-        f"{counted(round(gain.trainings), 'complete training')}) found a configuration at least "
+        f"{gain.chance:.0%} of simulated searches with about "
+        f"{counted(round(gain.trainings), 'complete training')} found a configuration at least "
         f"{CLEAR:g} % better than the published default; the median gain is {gain.median:.0f} % "
         f"(from recordings of {counted(gain.sets, 'data set')} at {gain.resolution} px)"
     )

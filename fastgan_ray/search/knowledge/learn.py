@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -22,7 +23,9 @@ def learn(spec: SearchSpec, sets: Sequence[DataSet]) -> Library:
     pieces = []
     for data_set in sets:
         points = encode(spec.space, [trial.point for trial in data_set.trials])
-        rows = rows_of(data_set.trials, longest_kimg(spec), MAX_ROWS)
+        # A library has no standard errors, so its hyperparameters must fit without them, too.
+        trials = [replace(trial, errors={}) for trial in data_set.trials]
+        rows = rows_of(trials, longest_kimg(spec), MAX_ROWS)
         pieces.append((squared_distances(points, points), rows))
     return Library(spec, sets, fit_together(pieces, prior(len(pieces[0][0]))))
 

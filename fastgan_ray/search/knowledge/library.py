@@ -124,7 +124,7 @@ def read_library(path: Path) -> Library:
             line["about"],
             line["pictures"],
             line["plain"],
-            [_trial(names, header["kimg"], *training) for training in line["trainings"]],
+            [_trial(spec, names, header["kimg"], *training) for training in line["trainings"]],
         )
         for line in lines
     ]
@@ -175,14 +175,21 @@ def _line(content: Mapping[str, Any]) -> str:
 
 
 def _trial(
+    spec: SearchSpec,
     names: Sequence[str],
     kimg: Sequence[float],
-    point: Sequence[Any],
+    settings: Sequence[Any],
     values: Sequence[float | None],
     is_infeasible: bool,
 ) -> Trial:
+    listed = dict(zip(names, settings, strict=True))
+    point: dict[str, Any] = {}
+    for parameter in spec.space:  # the file has null for inactive parameters and for the value null
+        value = listed[parameter.name]
+        if parameter.active(point) and (value is not None or parameter.contains(value)):
+            point[parameter.name] = value
     return Trial(
-        {name: value for name, value in zip(names, point, strict=True) if value is not None},
+        point,
         {step: value for step, value in zip(kimg, values, strict=True) if value is not None},
         is_infeasible=is_infeasible,
     )

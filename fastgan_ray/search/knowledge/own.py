@@ -14,6 +14,7 @@ from fastgan_ray.counting import counted
 from fastgan_ray.data.described import Described
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
+from fastgan_ray.search.curves.features import encoded_parameters
 from fastgan_ray.search.curves.ranking import is_ranked
 from fastgan_ray.search.expected import trial_of
 from fastgan_ray.search.file.spec import SearchSpec
@@ -38,12 +39,15 @@ def own_libraries() -> list[Library]:
     libraries = []
     for path in sorted(folder().glob(f"*{SUFFIX}")):
         try:
-            libraries.append(read_library(path))
-        except (OSError, ValueError, KeyError, IndexError, UserError) as error:
+            library = read_library(path)
+            if not library.sets:
+                raise ValueError("it has no trainings")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, UserError) as error:
             raise UserError(
                 f"{path}: cannot be read ({error}). Remove this file; `fastgan-ray learn RUN` "
                 "makes it again from the folder of the search."
             ) from error
+        libraries.append(library)
     return libraries
 
 
@@ -70,9 +74,11 @@ def learn_search(
             f"{name}: must have at least {counted(MIN_TRIALS, 'trial')} with a value, so that "
             f"other searches can learn from them (got {count})."
         )
+    if not encoded_parameters(spec.space):
+        raise UserError(f"{name}: searches only train.seed, so there is nothing to learn from it.")
     about = ", ".join(str(described["path"]) for described in pictures)
     number = sum(described["pictures"] for described in pictures)
-    plain = pictures[0]["plain"] if pictures else None
+    plain = pictures[0].get("plain") if pictures else None
     library = learn(spec, [DataSet(name, about, number, plain, known)])
     folder().mkdir(parents=True, exist_ok=True)
     write_atomically(folder() / f"{name}{SUFFIX}", "".join(library_lines(library)))

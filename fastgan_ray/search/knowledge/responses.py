@@ -116,28 +116,33 @@ def alike(plain: float | None, others: Sequence[float | None]) -> Array:
 
 
 def knowledge_of(
-    spec: SearchSpec, earlier_trials: Sequence[EarlierTrial] = (), plain: float | None = None
+    spec: SearchSpec,
+    earlier_trials: Sequence[EarlierTrial] = (),
+    plain: float | None = None,
+    run: str = "",
 ) -> Knowledge | None:
     """Return what other data sets and the trials of an earlier search say about a search.
 
-    `plain` is the plain share of the search's pictures; None if it is unknown. Returns None if
-    nothing is known. `knowledge: false` in the search file leaves out the data sets, but not
-    `earlier_trials`, which the user names.
+    `plain` is the plain share of the search's pictures; None if it is unknown. `run` is the name of
+    the search's folder. Returns None if nothing is known. `knowledge: false` in the search file
+    leaves out the data sets, but not `earlier_trials`, which the user names.
     """
-    libraries = usable_libraries(spec) if spec.knowledge else []
+    libraries = usable_libraries(spec, run) if spec.knowledge else []
     earlier = earlier_library(earlier_trials, spec)
     return Knowledge(libraries, spec, earlier, plain) if libraries or earlier else None
 
 
-def usable_libraries(spec: SearchSpec) -> list[Library]:
+def usable_libraries(spec: SearchSpec, run: str = "") -> list[Library]:
     """Return the libraries whose resolution is at least half and at most twice the search's.
 
     They are the library of the package, and those of the user's own searches. If the search has the
     pictures of an embedded data set, the trainings on this set are left out: a demonstration must
-    not know its own answer.
+    not know its own answer. `run` is the name of the search's folder: a search that continues after
+    `learn` must not take its own trials for those of another search.
     """
     config = base_config(spec)
-    known = [without(package_library(), config.data.path), *own_libraries()]
+    own = [library for library in own_libraries() if library.sets[0].name != run]
+    known = [without(package_library(), config.data.path), *own]
     return [
         library
         for library in known
@@ -200,7 +205,8 @@ def nearest_point(space: SearchSpace, settings: Mapping[str, Any]) -> dict[str, 
     for parameter in space:
         if parameter.active(point):
             value = settings[parameter.name]
-            known = value if parameter.contains(value) else parameter.nearest(value)
-            if known is not None:
-                point[parameter.name] = known
+            if parameter.contains(value):  # None can be a value, too
+                point[parameter.name] = value
+            elif (number := parameter.nearest(value)) is not None:
+                point[parameter.name] = number
     return point

@@ -30,24 +30,25 @@ class CurveSampler(BaseSampler):
 
     The sampler learns from the evaluations of all trials that did not fail, including running
     trials. A pickled sampler continues as before: its choices depend only on the seed, the study,
-    the hyperparameters of the last fit, and the state of a random generator.
+    the hyperparameters of the last fit, and the state of a random generator. It must get `spec`
+    again, because the search file may have changed (`knowledge`).
     """
 
     def __init__(self, spec: SearchSpec) -> None:
-        self._spec = spec
+        self.spec = spec
         self._hyper: Hyperparameters | None = None
         self._random = RandomSampler(seed=spec.seed)
         self._model: Model | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without `_model`, which can be computed again."""
-        return {**vars(self), "_model": None}
+        """Return the state without `_model`, which can be computed again, and without `spec`."""
+        return {**vars(self), "_model": None, "spec": None}
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return the distributions of all parameters, including parameters with a `when`."""
-        return {parameter.name: distribution(parameter) for parameter in self._spec.space}
+        return {parameter.name: distribution(parameter) for parameter in self.spec.space}
 
     def sample_relative(
         self,
@@ -59,20 +60,20 @@ class CurveSampler(BaseSampler):
 
         A parameter is absent if the condition in its `when` is not met.
         """
-        spec = self._spec
+        spec = self.spec
         trials = trials_of(study, spec)
         self._model = model = self._model or Model(study, spec)
         first = FIRST_POINTS if model.knowledge is None else FIRST_POINTS_WITH_KNOWLEDGE
         known = {key_of(known.point) for known in trials if known.values or known.is_infeasible}
         rng = random.Random(f"{spec.seed} {trial.number}")
         if len(known) < first:
-            point = model.likely_point(trials, rng) or sobol(
+            point = model.likely_point(study, rng) or sobol(
                 spec.space, point_count(study) - 1, spec.seed
             )
         else:
             posterior = model.fitted(trials, self._hyper)
             self._hyper = posterior.hyper
-            point = model.best_candidate(trials, posterior, rng).point
+            point = model.best_candidate(study, trials, posterior, rng).point
         return {p.name: encode(p, point[p.name]) for p in spec.space if p.name in point}
 
     def sample_independent(

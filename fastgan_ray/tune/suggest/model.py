@@ -21,7 +21,8 @@ from fastgan_ray.search.curves.posterior import Posterior
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.spec import SearchSpec, base_config, longest_kimg
 from fastgan_ray.search.knowledge.responses import knowledge_of, usable_libraries
-from fastgan_ray.tune.suggest.study_trials import earlier_trials_of
+from fastgan_ray.tune.suggest.study import RUN
+from fastgan_ray.tune.suggest.study_trials import earlier_trials_of, suggested_points
 
 PLAIN = "plain_share"  # attribute of a study
 
@@ -36,11 +37,12 @@ class Model:
 
     def __init__(self, study: optuna.Study, spec: SearchSpec) -> None:
         self._spec = spec
-        if PLAIN not in study.user_attrs:
-            usable = spec.knowledge and usable_libraries(spec)
-            share = plain_share_of(base_config(spec).data) if usable else None
-            study.set_user_attr(PLAIN, share)
-        self.knowledge = knowledge_of(spec, earlier_trials_of(study, spec), study.user_attrs[PLAIN])
+        run, share = study.user_attrs.get(RUN, ""), study.user_attrs.get(PLAIN)
+        if share is None and spec.knowledge and usable_libraries(spec, run):
+            share = plain_share_of(base_config(spec).data)
+            if share is not None:
+                study.set_user_attr(PLAIN, share)
+        self.knowledge = knowledge_of(spec, earlier_trials_of(study, spec), share, run)
         self._pool = random_pool(spec.space, spec.seed, self.knowledge)
 
     def fitted(self, trials: Sequence[Trial], start: Hyperparameters | None = None) -> Posterior:
@@ -48,13 +50,22 @@ class Model:
         length = longest_kimg(self._spec)
         return fitted(self._spec.space, trials, length, start, self.knowledge)
 
-    def likely_point(self, trials: Sequence[Trial], rng: random.Random) -> Point | None:
+    def likely_point(self, study: optuna.Study, rng: random.Random) -> Point | None:
         """Return a point that probably is good, or None (see `choice.likely_point`)."""
-        return likely_point(self._pool, trials, rng)
+        return likely_point(self._pool, suggested_points(study, self._spec), rng)
 
     def best_candidate(
-        self, trials: Sequence[Trial], posterior: Posterior, rng: random.Random
+        self,
+        study: optuna.Study,
+        trials: Sequence[Trial],
+        posterior: Posterior,
+        rng: random.Random,
     ) -> Candidate:
-        """Return the best candidate for the next training (see `choice.best_candidate`)."""
-        space = self._spec.space
-        return best_candidate(space, trials, posterior, self._pool, rng, self.knowledge)
+        """Return the best candidate for the next training (see `choice.best_candidate`).
+
+        `trials` are those of the study, to which `posterior` was fitted.
+        """
+        suggested = suggested_points(study, self._spec)
+        return best_candidate(
+            self._spec.space, trials, posterior, self._pool, rng, self.knowledge, suggested
+        )

@@ -14,8 +14,6 @@ from fastgan_ray.search.space import Parameter, SearchSpace
 Scalar = None | bool | int | float | str
 
 _PLAIN = (bool, int, float, str)
-# Outcomes that the trial's configuration caused: a sampler must avoid similar configurations.
-INFEASIBLE = ("diverged", "out_of_memory")
 
 
 def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
@@ -55,9 +53,12 @@ def encode(parameter: Parameter, value: Value) -> Scalar:
 
 
 def decode(parameter: Parameter, value: Scalar) -> Value:
-    """Convert a value in Optuna's format, as `encode` returns it, to the parameter's value."""
+    """Convert a value in Optuna's format to the parameter's value.
+
+    Optuna's value of a number may be 61.3 or 64.0 where `suggest` has returned 64, a multiple of q.
+    """
     if not parameter.values:
-        return value
+        return parameter.snap(cast(float, value))
     choices = [encode(parameter, choice) for choice in parameter.values]
     return parameter.values[choices.index(value)]
 

@@ -22,6 +22,7 @@ from fastgan_ray.search.repeats import with_seed
 from fastgan_ray.search.warm_start import EarlierTrial
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.suggest.compat import cut_journal
+from fastgan_ray.tune.suggest.curve_sampler import CurveSampler
 from fastgan_ray.tune.suggest.parameters import point_of
 from fastgan_ray.tune.suggest.points import PointRules, PointState, key_of
 from fastgan_ray.tune.suggest.samplers import make_sampler
@@ -224,6 +225,8 @@ class StudySearcher(Searcher):
         """Restore the state that `save` wrote, and remove all later changes from the study."""
         with Path(checkpoint_path).open("rb") as file:
             length, self.state = pickle.load(file)  # noqa: S301 - written by `save`
+        if isinstance(self.state.sampler, CurveSampler):
+            self.state.sampler.spec = self._spec
         cut_journal(self._journal, length)
         self._study = None
 

@@ -59,7 +59,7 @@ class Settled:
         trials = trials_of(study, self._spec)
         self._model = model = self._model or Model(study, self._spec)
         rng = random.Random(f"{self._spec.seed} {len(trials)}")
-        return model.best_candidate(trials, model.fitted(trials), rng).gain
+        return model.best_candidate(study, trials, model.fitted(trials), rng).gain
 
 
 def settled_sentence(folder: Path, spec: SearchSpec) -> str:

@@ -20,12 +20,14 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from fastgan_ray.search.expected import INFEASIBLE
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.space import SearchSpace, assign
 from fastgan_ray.search.warm_start import EarlierTrial
 from fastgan_ray.tune.suggest.compat import open_journal, running_trial, unlock_journal
-from fastgan_ray.tune.suggest.parameters import INFEASIBLE, distribution, encode, suggest
+from fastgan_ray.tune.suggest.parameters import distribution, encode, suggest
 
+RUN = "run"  # user attribute of the study: the name of the folder of the search
 ERROR = "error at "  # prefix of a user attribute: the standard error of the value at a step
 
 
@@ -44,6 +46,8 @@ def open_study(
         directions=[metric.goal for metric in (spec.metric, *spec.costs)],
         load_if_exists=True,
     )
+    if study.user_attrs.get(RUN) != journal.parent.name:
+        study.set_user_attr(RUN, journal.parent.name)
     if not study.get_trials(deepcopy=False):
         for earlier in earlier_trials:
             study.add_trial(frozen_earlier_trial(earlier, spec))
