@@ -24,7 +24,7 @@ from fastgan_ray.api.pictures import data_path
 from fastgan_ray.api.search import read_search
 from fastgan_ray.api.settings import changes
 from fastgan_ray.config.data import DataConfig
-from fastgan_ray.config.run_config import flatten
+from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import FailedRunError, UserError
@@ -336,6 +336,14 @@ def test_the_results_of_earlier_folders(tmp_path):
     assert "verdict" not in repr(found), "a result is short in a notebook"
     with pytest.raises(UserError, match="not the folder of a search"):
         read_results(tmp_path)
+
+
+def test_the_default_may_win_without_a_trial_of_the_search(tmp_path):
+    """It is trained only in the confirmation if the search space lacks its values."""
+    best = {"trial_id": None, "value": 9.0, "config": RunConfig().model_dump()}
+    found = read_results(report_runs.write_search(tmp_path / "s", best=best))
+    assert found.best.name == "published default" and found.best.value == 9.0
+    assert found.best.settings == {"model.ngf": 64}
 
 
 def test_results_can_be_pickled(trained):

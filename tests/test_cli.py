@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from fastgan_ray.api.training import cores_hint
+from fastgan_ray.cli import main as cli_main
 from fastgan_ray.cli.detach import DETACHED
 from fastgan_ray.cli.terminal import print_table
 from fastgan_ray.config.run_config import RunConfig
@@ -498,3 +499,26 @@ def test_a_background_process_tells_the_run_that_it_is_detached(
     monkeypatch.setenv(DETACHED, "1")
     assert call(command, "--config", preset) == 0
     assert [given.detached for given in options] == [True]
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["confirm", "runs/demo"], "fastgan-ray confirm runs/demo"),
+        (["tune", "--config", "demo"], "fastgan-ray tune --config demo --resume"),
+        (["tune", "--from=runs/a", "--name", "b"], "fastgan-ray tune --name b --resume"),
+        (["tune", "--from", "runs/a", "--resume"], "fastgan-ray tune --resume"),
+    ],
+)
+def test_the_command_that_continues_exists(words, command, monkeypatch, capsys):
+    def stopped(**options):
+        raise InterruptedRunError("Stopped", 130)
+
+    monkeypatch.setattr(cli_main, "app", stopped)
+    assert call(*words) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == command
+
+
+def test_a_dry_run_checks_the_earlier_search(tmp_path, capsys):
+    assert call("tune", "--config", "demo", "--from", tmp_path, "--dry-run") == 2
+    assert "has no summary.json" in capsys.readouterr().err

@@ -89,6 +89,14 @@ def test_early_stopping_leaves_less_to_confirm_with():
     assert plan_confirmation(make_spec(18, early=early)).seeds == 2
 
 
+def test_a_budgets_rest_takes_one_arm_after_another():
+    spec = make_spec(100, "confirm: {top: 5, seeds: 3}")
+    plan = plan_confirmation(spec)
+    assert (plan.top, plan.seeds, plan.kimg) == (5, 3, 36)
+    fitted = fit_to_budget(spec, plan, 30)
+    assert (fitted.top, fitted.seeds, fitted.kimg) == (4, 3, 30)
+
+
 def test_a_budgets_rest_takes_arms_then_seeds():
     spec = make_spec()
     plan = plan_confirmation(spec)
@@ -283,7 +291,7 @@ def test_a_winner_that_does_not_hold_up():
     assert confirmation["sentence"].startswith(
         "Not confirmed: trial 00001 is indistinguishable from the published default in 3 seeds"
     )
-    best = "Trial 00002 has the best mean over 3 seeds: 30.17 ± 1. The folder best/ has the best"
+    best = "Trial 00002 has the best mean over 3 seeds: 30.17 ± 1. The folder best/ has a"
     assert best in confirmation["sentence"]
     worse = confirmed(make_spec(), THREE, d=GOOD, t1=[51.0, 52.1, 50.2], t2=[41.0, 42.2, 40.1])
     assert worse["winner"] == DEFAULT

@@ -146,6 +146,21 @@ def test_the_suggested_file_can_be_checked(results, folder, capsys):
     assert "# 100% of the pictures are at least as large as 32 px" in file.read_text()
 
 
+def test_the_suggested_file_has_the_given_settings_of_the_pictures():
+    """The facts are of these pictures, e.g. of crops."""
+    given = {"data.fit": "crop", "data.flip": 0.0}
+    spec = spec_from_text(suggested_file(facts(), "pictures", False, given), "search.yaml")
+    config = base_config(spec)
+    assert (config.data.fit, config.data.flip) == ("crop", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("_faces", "faces"), ("x" * 300, "x" * 100), ("...", "pictures")]
+)
+def test_every_folder_gives_a_name_that_is_allowed(path, name):
+    assert spec_from_text(suggested_file(facts(), path, False), "search.yaml").name == name
+
+
 def test_a_file_that_exists_is_not_replaced(results, folder, capsys):
     before = (results[0] / "search.yaml").read_text()
     assert call("data", folder, "--write", results[0] / "search.yaml") == 2

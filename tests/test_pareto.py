@@ -6,8 +6,11 @@ import random
 
 import pytest
 
+from fastgan_ray.report.tables.pareto import front_table
 from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.pareto import front, front_of
+from fastgan_ray.tune.driver.results import with_costs
 
 METRICS = (
     Metric(name="fd"),
@@ -47,3 +50,36 @@ def test_the_front_of_a_summary_is_of_finished_trials():
         {"trial_id": "0", "fd": 10.0, "params_g": 500},
         {"trial_id": "1", "fd": 20.0, "params_g": 100},
     ]
+
+
+def test_a_second_metric_may_be_one_of_quality():
+    text = """
+name: t
+method: random
+metric: [{name: fd_efficientnet_lite0}, {name: precision_k5}, {name: params_g}]
+base: {eval: {extractor: efficientnet_lite0}}
+parameters: {model.ngf: {values: [4, 8]}}
+"""
+    spec = spec_from_text(text, "t.yaml")
+    rows = {
+        "0": [{"precision_k5": 0.1}, {"precision_k5": 0.5, "best/precision_k5": 0.6}],
+        "1": [{"precision_k5": 0.7}],
+        "2": [],
+    }
+    trials = [
+        with_costs(
+            {"trial_id": name, "value": value, "state": "finished", "costs": {"params_g": 9}},
+            spec,
+            rows,
+        )
+        for name, value in (("0", 20.0), ("1", 30.0), ("2", 10.0))
+    ]
+    found = front_of(trials, (spec.metric, *spec.costs))
+    assert [(trial["trial_id"], trial["precision_k5"]) for trial in found] == [
+        ("0", 0.6),
+        ("1", 0.7),
+    ]
+    costs = [{"name": cost.name, "goal": cost.goal} for cost in spec.costs]
+    metric = {"name": spec.metric.name, "goal": spec.metric.goal}
+    table = front_table({"front": found, "metric": metric, "costs": costs})
+    assert "precision_k5 (higher is better)" in table.headings

@@ -49,6 +49,18 @@ def test_compare_shows_runs_of_one_protocol_side_by_side(tmp_path, capsys):
     assert "200 ± 2" in capsys.readouterr().out
 
 
+def test_cheap_evaluations_are_not_ranked_with_full_ones(tmp_path):
+    """A trial that was stopped has only values of fewer generated pictures."""
+    a = report_runs.write_search(tmp_path / "a", 4)
+    metrics = a / "trials" / "00001" / "metrics.jsonl"
+    early = metrics.read_text().replace(f'"{report_runs.METRIC}', f'"early/{report_runs.METRIC}')
+    metrics.write_text(early)
+    with pytest.raises(UserError, match=f"early/{report_runs.METRIC}"):
+        compare([a, a / "trials" / "00001"])
+    (entry,) = compare([a / "trials" / "00001"])
+    assert entry["metric"] == f"early/{report_runs.METRIC}"
+
+
 def test_different_protocols_are_refused_with_what_differs(tmp_path):
     a = report_runs.write_search(tmp_path / "a", 2)
     b = report_runs.write_search(

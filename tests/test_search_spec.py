@@ -17,6 +17,7 @@ from fastgan_ray.search.file.read import load_search, spec_from_text
 from fastgan_ray.search.file.spec import (
     base_config,
     first_trial_point,
+    longest_kimg,
     run_config,
     start_point,
     substitutes,
@@ -579,3 +580,16 @@ def test_any_text_gives_a_search_or_a_users_error(scraps, start, cut):
         assert "x.yaml" in str(error)
     else:
         sample(spec.space, random.Random(0))
+
+
+def test_trials_without_a_searched_length_may_be_the_longest():
+    text = """
+name: t
+method: random
+metric: {name: fd_efficientnet_lite0}
+base: {eval: {extractor: efficientnet_lite0}}
+parameters:
+  train.loss: {values: [hinge, logistic]}
+  train.total_kimg: {values: [10, 20], when: {train.loss: logistic}}
+"""
+    assert longest_kimg(spec_from_text(text, "t.yaml")) == RunConfig().train.total_kimg

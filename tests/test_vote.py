@@ -312,6 +312,13 @@ def test_a_file_that_is_no_file_of_votes_is_refused_and_changes_nothing(case, ru
     assert sorted(run.rglob("*")) == before
 
 
+def test_a_run_that_cannot_be_written_is_named(run, capsys):
+    (run / "votes").write_text("not a folder")
+    assert vote(run, "--pairs", 10) == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "votes" in printed and "so they must be writable" in printed
+
+
 def test_a_voters_name_is_text_and_no_markup(run, capsys):
     assert vote(run, "--pairs", 10) == 0
     assert add(run, vote_runs.sheet(key_of(run), by_number, report_runs.HOSTILE)) == 0

@@ -270,11 +270,13 @@ def test_the_best_and_the_confirmed_trial_get_tags_and_keep_their_facts(folder):
 
 def test_tags_follow_the_verdict():
     assert outcome_tags(ACCOUNT) == {"00002": ["best"]}
-    refuted = {**CONFIRMATION, "sentence": "Not confirmed: ..."}
+    arms = [{**arm, "verdict": "indistinguishable"} for arm in CONFIRMATION["arms"]]
+    refuted = {**CONFIRMATION, "arms": arms}
     assert outcome_tags({**ACCOUNT, "confirmation": refuted}) == {"00002": ["best"]}
     other = {**ACCOUNT, "confirmation": CONFIRMATION, "best": {"trial_id": "00001"}}
     assert outcome_tags(other) == {"00001": ["best"], "00002": ["confirmed"]}
     assert outcome_tags({**ACCOUNT, "best": None}) == {}
+    assert outcome_tags({**ACCOUNT, "best": {"trial_id": None}}) == {}
 
 
 def test_a_confirmations_outcome_is_in_the_group_of_its_search(folder):

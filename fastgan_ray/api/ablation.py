@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ def read_ablation(
 
 def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     try:
-        numbers = [int(seed) for seed in seeds]
+        numbers = [operator.index(seed) for seed in seeds]
     except (TypeError, ValueError):
         raise UserError(
             f"seeds: must be a sequence of integers, e.g. range(3) (got {seeds!r})"

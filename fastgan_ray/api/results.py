@@ -14,6 +14,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import best_name
 from fastgan_ray.report.data.ranking import best_trial
 from fastgan_ray.report.data.run_folder import Run, Trial, read_run
+from fastgan_ray.search.file.spec import DEFAULT
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -153,15 +154,20 @@ def _best_of_search(run: Run, folder: Path) -> Best | None:
     best = (run["account"] or {}).get("best")
     if not best:
         return None
-    trial = next(trial for trial in run["trials"] if trial["trial_id"] == best["trial_id"])
-    point = dict(trial["point"])
-    return Best(best["trial_id"], point, best["value"], best.get("best_kimg"), folder / "best")
+    name, trials = best["trial_id"], {trial["trial_id"]: trial for trial in run["trials"]}
+    if name is None:  # the published default won the confirmation, and no trial had its settings
+        settings = flatten(best["config"])
+        searched = dict.fromkeys(name for trial in run["trials"] for name in trial["point"])
+        name, point = DEFAULT, {key: settings[key] for key in searched}
+    else:
+        point = dict(trials[name]["point"])
+    return Best(name, point, best["value"], best.get("best_kimg"), folder / "best")
 
 
 def _best_of_ablation(run: Run, folder: Path) -> Best | None:
     """Return the arm with the best mean difference from the baseline.
 
-    The difference of the baseline itself is 0. Return None if no arm has all its metric values.
+    The difference of the baseline itself is 0. Return None if no arm has a mean on each data set.
     """
     account = run["account"] or {"arms": []}
     sign = 1 if run["metric"]["goal"] == "minimize" else -1

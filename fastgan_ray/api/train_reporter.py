@@ -84,9 +84,9 @@ class TerminalReporter:
             for name in (best_name("selected"), best_name(metric), metric)
         )
         return (
-            f"Best checkpoint: {metric} {measured:.2f} on new latents, at {kimg:g} kimg. On the "
-            f"latents that were used to choose this checkpoint, the value was {selected:.2f}. "
-            f"Last checkpoint: {metric} {last:.2f}.{self._mark}"
+            f"Best checkpoint: {metric} {measured:.4g} on new latents, at {kimg:g} kimg. On the "
+            f"latents that were used to choose this checkpoint, the value was {selected:.4g}. "
+            f"Last checkpoint: {metric} {last:.4g}.{self._mark}"
         )
 
     def stopping(self) -> bool:

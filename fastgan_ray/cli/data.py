@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from fastgan_ray.config.paths import require_writable
 from fastgan_ray.errors import UserError
 
 if TYPE_CHECKING:
+    from fastgan_ray.config.run_config import RunConfig
     from fastgan_ray.data.catalog import Row
 
 MISSING = "missing"  # the status of a data set that is neither in the cache nor can be downloaded
@@ -65,7 +66,7 @@ def data(
         facts, source = picture_facts(config.data, progress())
     if write and source is None:
         raise UserError(f"--write: {facts['remarks'][0]}")
-    suggested, text = _suggestion(facts, str(config.data.path)) if source else ([], "")
+    suggested, text = _suggestion(facts, config, assignments) if source else ([], "")
     now = datetime.now(timezone.utc)
     out.write_text(data_page(facts, source, suggested, text, now), encoding="utf-8")
     if write:
@@ -113,14 +114,21 @@ def _status(entry: Row) -> str:
     return MISSING if entry["put_at"] else "downloads on first use"
 
 
-def _suggestion(facts: Mapping[str, Any], path: str) -> tuple[list[Any], str]:
+def _suggestion(
+    facts: Mapping[str, Any], config: RunConfig, assignments: Sequence[str] | None
+) -> tuple[list[Any], str]:
+    """Return the suggested settings and the file; the pictures in `facts` are those of `config`."""
     import torch
 
+    from fastgan_ray.config.run_config import flatten
     from fastgan_ray.report.data.suggestion import choices, suggested_file
 
     has_gpu = torch.cuda.is_available()
-    known = dict(facts)
-    return choices(known, path, has_gpu), suggested_file(known, path, has_gpu)
+    names = [assignment.partition("=")[0] for assignment in assignments or ()]
+    settings, known = flatten(config.model_dump(mode="json")), dict(facts)
+    given = {name: settings[name] for name in names if name.startswith("data.")}
+    path = str(config.data.path)
+    return choices(known, path, has_gpu, given), suggested_file(known, path, has_gpu, given)
 
 
 def _print_facts(facts: Mapping[str, Any]) -> None:

@@ -163,6 +163,7 @@ def _resume_command(words: list[str]) -> str:
     if "--from" in words:  # leave it out: the search has stored the earlier search's trials
         at = words.index("--from")
         words = [*words[:at], *words[at + 2 :]]
-    words = [word for word in words if word != "--overwrite"]
-    resume = [] if "--resume" in words else ["--resume"]
+    words = [word for word in words if word != "--overwrite" and not word.startswith("--from=")]
+    has_option = any(word in words[:1] for word in ("tune", "ablate", "train"))
+    resume = ["--resume"] if has_option and "--resume" not in words else []
     return shlex.join(["fastgan-ray", *words, *resume])

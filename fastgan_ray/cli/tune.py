@@ -53,6 +53,10 @@ def tune(
 
     spec = read_search(config, opt.overrides(data, assignments, embedded))
     if dry_run:
+        if source is not None:
+            from fastgan_ray.search.warm_start import load_earlier_trials
+
+            load_earlier_trials(source, spec)  # raises an error if nothing can be learned
         facts = partial(search_facts, spec, progress(), None)
         print_plan(sample_configs(spec), address, facts, console)
         return

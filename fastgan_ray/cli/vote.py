@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -66,16 +67,28 @@ def vote(
     `report` and `compare` also show the result.
     """
     if add:
-        _add(runs, add)
+        with writable_runs():
+            _add(runs, add)
         return
     if math.isqrt(pictures) ** 2 != pictures or not 1 <= pictures <= 36:
         raise UserError(f"--pictures: must be 1, 4, 9, 16, 25 or 36 (got {pictures})")
-    path = _write_page(runs, top, pairs, pictures, seed, data)
+    with writable_runs():
+        path = _write_page(runs, top, pairs, pictures, seed, data)
     print_line(f"wrote a page with {pairs} pairs to {path}")
     names = " ".join(map(str, runs))
     print_line(f"The page saves your votes to a file. Add it: fastgan-ray vote {names} --add FILE")
     if show and not webbrowser.open(path.resolve().as_uri()):
         print_line("No browser was found. Open the page on a machine that has a browser.")
+
+
+@contextlib.contextmanager
+def writable_runs() -> Iterator[None]:
+    """Turn errors of the file system into a UserError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        rule = "votes are stored in the folders of the runs, so they must be writable"
+        raise UserError(f"{error.filename}: {error.strerror}; {rule}") from error
 
 
 def _write_page(

@@ -90,11 +90,13 @@ def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
     """
     if plan.kimg <= kimg_left:
         return plan
-    for seeds in range(plan.seeds, 1, -1):
-        kimg = confirmation_kimg(spec, 1, seeds)
+    fewer_arms = [(top, plan.seeds) for top in range(plan.top - 1, 0, -1)]
+    fewer_seeds = [(1, seeds) for seeds in range(plan.seeds - 1, 1, -1)]
+    for top, seeds in (*fewer_arms, *fewer_seeds):
+        kimg = confirmation_kimg(spec, top, seeds)
         if kimg <= kimg_left:
             why = f"the budget has {kimg_left:.4g} thousand images left"
-            return Plan(1, seeds, kimg, why)
+            return Plan(top, seeds, kimg, why)
     why = f"the budget has only {kimg_left:.4g} thousand images left"
     return Plan(0, 0, 0.0, why)
 

@@ -107,6 +107,7 @@ def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
     arms = {arm: flatten(arm_config(spec, arm).model_dump()) for arm in spec.arms}
     settings: dict[str, Any] = {
         "metric": spec.metric.model_dump(exclude_none=True),
+        "compare": spec.compare,
         "baseline": spec.baseline,
         "arms": list(arms),
     }

@@ -156,7 +156,8 @@ def apply_outcome(
     if ended_early := trained.get("ended_early"):
         summary["ended_early"] = f"in the confirmation, {ended_early}"
     winner = next((arm for arm in result["arms"] if arm["name"] == result["winner"]), None)
-    if winner is None:
+    if winner is None:  # for example, it has not ended; best/ may be of an earlier confirmation
+        restore_search_best(folder)
         return _publish(folder, summary)
     if winner["trial_id"] == summary["best"]["trial_id"]:
         restore_search_best(folder)

@@ -14,6 +14,7 @@ from typing import Any
 from fastgan_ray.config.feature_networks import shared_data_of, why_not_ranked
 from fastgan_ray.metrics.names import MOMENTS, best_name, error_name, fakes_error_name
 from fastgan_ray.metrics.protocol import protocol_differences
+from fastgan_ray.report.data.evaluation_error import evaluation_error
 from fastgan_ray.search.ablation import AblationSpec, arm_config, data_name
 from fastgan_ray.search.confirmation import ended_values
 from fastgan_ray.search.data_sets import compare_on_sets
@@ -64,7 +65,8 @@ def summarise(
     arm_trials = {arm: [trial for trial in trials if trial["arm"] == arm] for arm in spec.arms}
     several = len(spec.data) > 1
     name_of = best_name if spec.compare == "best" else str
-    error = _evaluation_error(trials, name_of(fakes_error_name(metric.name)), in_percent=several)
+    error_key = name_of(fakes_error_name(metric.name))
+    error = evaluation_error(_finished(trials), error_key, spec.baseline if several else None)
     arms = _arms(spec, arm_trials, gflop, error, rules)
     # Ignore "shared_data": it depends on the discriminator of an arm, not only on the evaluation.
     protocols, warnings = _protocols([_without_shared_data(trial) for trial in trials])
@@ -204,20 +206,6 @@ def _flat(
                 "eval.num_fakes"
             )
     return difference | fields
-
-
-def _evaluation_error(trials: Sequence[Trial], name: str, in_percent: bool = False) -> float | None:
-    """Return the standard error of one evaluation: the root mean square over finished trials.
-
-    `name` is the key of the error in a trial's last row. If `in_percent` is True, each error is
-    converted to percent of the trial's value. Return None if no trial has the error.
-    """
-    errors = []
-    for trial in _finished(trials):
-        error = trial["rows"][-1].get(name) if trial["rows"] else None
-        if error is not None:
-            errors.append(100 * error / (abs(trial["value"]) or 1.0) if in_percent else error)
-    return math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else None
 
 
 def _costs(trials: Sequence[Trial], images_per_step: int) -> dict[str, Any]:

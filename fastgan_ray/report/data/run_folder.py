@@ -162,7 +162,8 @@ def searched_metric(path: Path) -> str | None:
     accounts = (
         _read_json(folder / name)
         for folder in (path, *path.parents[:CHECKPOINT_DEPTH])
-        for name in ACCOUNTS.values()
+        for kind, name in ACCOUNTS.items()
+        if (folder / f"{kind}.yaml").is_file()  # else it is the file of another program
     )
     return next((str(account["metric"]["name"]) for account in accounts if account), None)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fastgan_ray.counting import counted
@@ -13,6 +14,7 @@ from fastgan_ray.counting import counted
 Facts = dict[str, Any]
 
 CPU_RESOLUTION = 64
+LONGEST_NAME = 100  # of a search
 _MOSTLY = 0.5
 
 
@@ -24,18 +26,25 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choices(facts: Facts, path: str, has_gpu: bool) -> list[Choice]:
+def choices(
+    facts: Facts, path: str, has_gpu: bool, given: Mapping[str, Any] = MappingProxyType({})
+) -> list[Choice]:
     """Return the fixed settings of a search that suit the pictures in `facts`.
 
-    `facts` is the result of `picture_facts`. `path` is the path of the pictures.
+    `facts` is the result of `picture_facts` with the settings `given` ({dotted name of a setting in
+    `data`: value}). `path` is the path of the pictures.
     """
-    return [*_data_choices(facts, path), *_model_choices(facts, has_gpu)]
+    suggested = [choice for choice in _data_choices(facts, path) if choice.key not in given]
+    chosen = [Choice(key, value, "as given with --set") for key, value in given.items()]
+    return [*suggested, *chosen, *_model_choices(facts, has_gpu)]
 
 
-def suggested_file(facts: Facts, path: str, has_gpu: bool) -> str:
+def suggested_file(
+    facts: Facts, path: str, has_gpu: bool, given: Mapping[str, Any] = MappingProxyType({})
+) -> str:
     """Return the YAML of a search on the pictures in `facts`; its comments give the reasons.
 
-    `path` is the path of the pictures. Without a GPU, the search has smaller networks and
+    The arguments are as in `choices`. Without a GPU, the search has smaller networks and
     trainings.
     """
     lines = [
@@ -45,7 +54,7 @@ def suggested_file(facts: Facts, path: str, has_gpu: bool) -> str:
     ]
     lines.append("base:")
     section = ""
-    for choice in choices(facts, path, has_gpu):
+    for choice in choices(facts, path, has_gpu, given):
         name, _, field = choice.key.partition(".")
         if name != section:
             lines.append(f"  {name}:")
@@ -103,7 +112,8 @@ def _model_choices(facts: Facts, has_gpu: bool) -> Iterator[Choice]:
 
 
 def _search_lines(path: str, has_gpu: bool) -> list[str]:
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(path).name.split(".")[0]).strip("-") or "pictures"
+    words = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(path).name.split(".")[0]).strip("-_")
+    name = words[:LONGEST_NAME].rstrip("-_") or "pictures"
     if has_gpu:
         return [
             f"name: {json.dumps(name)}",

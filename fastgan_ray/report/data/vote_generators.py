@@ -35,7 +35,7 @@ Generator = dict[str, Any]
 
 BEST = 4  # number of trials of a search if it is the only run on the page
 # The names of kernel distances.
-KERNEL = re.compile(r"(early/)?(kid\d\w*|kd_\w+)")
+KERNEL = re.compile(r"early/kid|kid\d\w*|(early/)?kd_\w+")
 
 
 def vote_generators(paths: Sequence[Path], top: int | None = None) -> list[Generator]:

@@ -127,6 +127,8 @@ def galleries(run: Run) -> dict[str, Any]:
     colours = trial_colours(run)
     grids: list[dict[str, Any]] = []
     latent_sizes = set()
+    of_arms = (run["account"] or {}).get("arms", ())
+    arms = {arm["name"]: arm["settings"] for arm in of_arms}
     for trial in ranked(run) if run["kind"] != "ablation" else _first_of_each_arm(run):
         if len(grids) == most:
             break
@@ -143,7 +145,8 @@ def galleries(run: Run) -> dict[str, Any]:
                 "about": f"{value}, {state_text(trial['state'])} at {trial['kimg']:g} kimg",
             }
         )
-        latent_sizes.add(trial["point"].get("model.nz"))
+        settings = arms.get(trial["point"].get("arm"), {}) | trial["point"]
+        latent_sizes.add(settings.get("model.nz"))
     return {"grids": grids, "same": len(latent_sizes) <= 1}
 
 

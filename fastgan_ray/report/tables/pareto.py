@@ -25,7 +25,8 @@ def front_table(account: Mapping[str, Any]) -> Table | None:
     names = [name for name in front[0] if name != "trial_id"]
     if len(names) < 2:
         return None
-    goals = {**COSTS, account["metric"]["name"]: account["metric"]["goal"]}
+    metrics = [account["metric"], *account.get("costs", [])]
+    goals = {**COSTS, **{metric["name"]: metric["goal"] for metric in metrics}}
     headings = ["trial", *(f"{name} ({SIDES[goals[name]]})" for name in names)]
     default = (account.get("default") or {}).get("trial_id")
     rows = [

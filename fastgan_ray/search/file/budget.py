@@ -88,12 +88,13 @@ class Budget(FileSection):
 def longest_trial(space: SearchSpace, total_kimg: float) -> float:
     """Return the length, in kimg, of the longest trial that the search space allows.
 
-    This is `total_kimg` if train.total_kimg is not a searched parameter.
+    `total_kimg` is the length of trials for which train.total_kimg is not a searched parameter.
     """
     for parameter in space:
         if parameter.name == "train.total_kimg":
             lengths = [value for value in parameter.values if isinstance(value, int | float)]
-            return max([parameter.high, *lengths])
+            not_searched = [total_kimg] if parameter.when else []
+            return max([parameter.high, *lengths, *not_searched])
     return total_kimg
 
 

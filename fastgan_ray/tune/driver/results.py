@@ -18,7 +18,7 @@ from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.config.schedule import as_text
 from fastgan_ray.data.described import Described, read_described
 from fastgan_ray.files import atomic, link_tree, write_atomically
-from fastgan_ray.metrics.names import MOMENTS
+from fastgan_ray.metrics.names import MOMENTS, final_value
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.expected import EXPECTED, with_expected
 from fastgan_ray.search.file.metric import Metric
@@ -76,6 +76,7 @@ def summarise(
     return {
         "name": name,
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
+        "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "protocol": protocol,
         "note": shared_data_note(protocol.get("shared_data", "")),
         "pictures": pictures,
@@ -161,6 +162,7 @@ class SearchRecords(TrialRecords):
             record["trial_id"]: read_rows(self.folder / "trials" / record["trial_id"])
             for record in records
         }
+        records = [with_costs(record, self._spec, rows) for record in records]
         records, ranking = with_expected(self._spec, records, rows)
         self.expected = {record["trial_id"]: record for record in records}
         pictures = read_described(self.folder)
@@ -170,6 +172,15 @@ class SearchRecords(TrialRecords):
         write_atomically(self.folder / "trials.csv", as_csv(records, self._spec))
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary
+
+
+def with_costs(
+    record: Record, spec: SearchSpec, rows: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Record:
+    """Return the record of a trial with the values of all further metrics of the search."""
+    last = rows[record["trial_id"]][-1:]
+    values = {cost.name: final_value(row, cost.name) for cost in spec.costs for row in last}
+    return {**record, "costs": {**values, **record["costs"]}}
 
 
 def keep_best(best: Mapping[str, Any], folder: Path) -> None:

@@ -51,12 +51,13 @@ def outline(folder: Path, project: str) -> Outline:
     facts = _facts(folder)
     kind, metric = facts["kind"], facts["metric"]
     smaller_or_larger = "smaller" if metric.goal == "minimize" else "larger"
-    verdict = _verdict(folder)
+    summary = _summary(folder)
+    verdict = summary.get("verdict", "")
     tables = ["leaderboard", *(["confirmation"] if kind == "search" else [])]
     return {
         "title": f"{folder.resolve().name}: {metric.name}, {smaller_or_larger} is better",
         "project": project,
-        "group": folder.resolve().name,
+        "group": summary.get("name", folder.resolve().name),  # the folder may have been renamed
         "order": {"summary": "value", "ascending": metric.goal == "minimize"},
         "sections": [
             _section(
@@ -65,7 +66,7 @@ def outline(folder: Path, project: str) -> Outline:
                 f"{verdict} The best trial is first.".strip(),
                 [{"kind": "table", "name": name} for name in tables],
             ),
-            *(_confirmation_sections(facts, verdict) if kind == "search" else []),
+            *(_confirmation_sections(facts) if kind == "search" else []),
             _settings_section(facts),
             _section(
                 "Curves",
@@ -111,7 +112,7 @@ def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _confirmation_sections(facts: Mapping[str, Any], verdict: str) -> list[dict[str, Any]]:
+def _confirmation_sections(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the section about the confirmation's trainings, as a list with one element."""
     axes = [{"config": f"cell.{name}", "log": False} for name in ("arm", "seed")]
     value = {"summary": "value", "log": False}
@@ -145,10 +146,12 @@ def _curves(facts: Mapping[str, Any]) -> list[Panel]:
     return [*_quality(facts), *watched]
 
 
-def _verdict(folder: Path) -> str:
-    """Return the verdict in summary.json; "" if this file does not exist."""
-    path = folder / "summary.json"
-    return str(json.loads(path.read_text())["verdict"]) if path.is_file() else ""
+def _summary(folder: Path) -> dict[str, Any]:
+    """Return the content of summary.json, or of ablation.json; {} if there is no such file."""
+    for path in (folder / "summary.json", folder / "ablation.json"):
+        if path.is_file():
+            return dict(json.loads(path.read_text()))
+    return {}
 
 
 def save(content: Outline, entity: str | None) -> str:

@@ -40,12 +40,13 @@ def outcome_tags(summary: Summary) -> dict[str, list[str]]:
     `summary` is the content of summary.json.
     """
     tags: dict[str, list[str]] = {}
-    if best := summary.get("best"):
+    best = summary.get("best") or {"trial_id": None}
+    if best["trial_id"] is not None:  # None: the default, which was trained only to confirm
         tags.setdefault(best["trial_id"], []).append(BEST)
     confirmation = summary.get("confirmation") or {}
     for arm in confirmation.get("arms", ()):
         is_searched = arm["name"] == confirmation["searched"]
-        if is_searched and arm["trial_id"] and confirmation["sentence"].startswith("Confirmed"):
+        if is_searched and arm["trial_id"] and arm["verdict"] == "better":
             tags.setdefault(arm["trial_id"], []).append(CONFIRMED)
     return tags
 
