@@ -62,6 +62,7 @@ def test_time_counts_across_restarts(tmp_path):
     pass_time(tracker, clock, 1800)
     assert tracker.state["over"] == "the budget is used up: 2 of 2 hours, 0.5 of 1 gpu-hours"
     assert not BudgetStopper(tracker.path)("00000", {**row, "outcome": "finished"})
+    assert not BudgetStopper(tracker.path)("00000", {**row, "repeated": True})  # after a restart
     assert BudgetStopper(tracker.path)("00000", row)
     assert stop_reason(tmp_path / "trials" / "00000") == tracker.state["over"]
     assert tracker.used()["gpu_hours"] == {"used": 0.5, "limit": 1, "reserved": 0.0}

@@ -38,7 +38,13 @@ from fastgan_ray.tune.search import confirm_run, run_search
 METRIC = objectives.METRIC
 
 
-def make_spec(cap: int = 40, extra: str = "", early: str = "", method: str = "random"):
+FEW = "{values: [16, 32, 64]}"
+MANY = "{min: 1, max: 200}"
+
+
+def make_spec(
+    cap: int = 40, extra: str = "", early: str = "", method: str = "random", ngf: str = FEW
+):
     return spec_from_text(
         f"""
 name: t
@@ -53,7 +59,7 @@ base:
   eval: {{extractor: efficientnet_lite0, every_kimg: 1}}
   train: {{total_kimg: 2, seed: 2}}
 parameters:
-  model.ngf: {{values: [16, 32, 64]}}
+  model.ngf: {ngf}
 """,
         "t.yaml",
     )
@@ -78,7 +84,7 @@ parameters:
     ],
 )
 def test_as_much_as_the_search_allows(cap, extra, sizes, why):
-    plan = plan_confirmation(make_spec(cap, extra))
+    plan = plan_confirmation(make_spec(cap, extra, ngf=MANY))
     assert (plan.top, plan.seeds) == sizes
     assert plan.kimg == ((sizes[0] + 1) * sizes[1] * 2 if sizes[0] else 0)
     assert why in plan.why
@@ -86,7 +92,13 @@ def test_as_much_as_the_search_allows(cap, extra, sizes, why):
 
 def test_early_stopping_leaves_less_to_confirm_with():
     early = "early_terminate: {type: hyperband, min_iter: 0.5, eta: 3}"  # 1.17 of 2 kimg a trial
-    assert plan_confirmation(make_spec(18, early=early)).seeds == 2
+    assert plan_confirmation(make_spec(18, early=early, ngf=MANY)).seeds == 2
+
+
+def test_a_small_space_has_no_more_trials_than_points():
+    """Four points are no 40 trials: six more trainings would be more than the search itself."""
+    plan = plan_confirmation(make_spec(40))
+    assert plan.top == 0 and "expected in the search" in plan.why
 
 
 def test_a_budgets_rest_takes_one_arm_after_another():
@@ -98,7 +110,7 @@ def test_a_budgets_rest_takes_one_arm_after_another():
 
 
 def test_a_budgets_rest_takes_arms_then_seeds():
-    spec = make_spec()
+    spec = make_spec(ngf=MANY)
     plan = plan_confirmation(spec)
     sizes_of = {18: (2, 3), 17: (1, 3), 11: (1, 2), 7: (0, 0)}
     for kimg, sizes in sizes_of.items():
@@ -160,6 +172,8 @@ def test_a_configuration_with_several_seeds_counts_with_its_mean():
     assert names == ["00003", "00004", "00001", "00002", "00000"]
     assert [trial["trial_id"] for trial in top_candidates(spec, summary, 9)] == ["00003", "00001"]
     assert new_seeds(spec, summary, 3) == [1, 4, 5]
+    # A search that has continued may have used seeds of the confirmation.
+    assert new_seeds(spec, summary, 3, started=[1, 2, 4]) == [1, 4, 5]
     confirmation = confirmation_spec(spec, summary, 1, [1, 4], None)
     assert confirmation is not None
     assert all("train.seed" not in settings for settings in confirmation.arms.values())

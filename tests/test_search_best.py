@@ -33,7 +33,7 @@ def test_the_searchs_generator_returns(folder):
     save_search_best(folder)
     put(folder, "confirm/trials/00001")
     save_search_best(folder)  # another confirmation: best/ is not of the search
-    restore_search_best(folder)
+    restore_search_best(folder, "trials/00003")
     assert weights(folder) == "trials/00003"
 
 
@@ -42,7 +42,7 @@ def test_a_better_trial_of_a_continued_search_is_not_replaced_by_an_old_copy(fol
     save_search_best(folder)
     put(folder, "confirm/trials/00001")
     put(folder, "trials/00020")
-    restore_search_best(folder)
+    restore_search_best(folder, "trials/00020")
     assert weights(folder) == "trials/00020"
 
 
@@ -52,11 +52,14 @@ def test_a_better_trial_of_a_continued_search_is_kept_beside_another_winner(fold
     put(folder, "trials/00020")
     save_search_best(folder)
     put(folder, "confirm/trials/00002")
-    restore_search_best(folder)
+    restore_search_best(folder, "trials/00003")  # no copy of it exists any more
+    assert weights(folder) == "confirm/trials/00002"
+    restore_search_best(folder, "trials/00020")
     assert weights(folder) == "trials/00020"
 
 
 def test_without_a_copy_nothing_changes(folder):
+    restore_search_best(folder, "trials/00003")
     put(folder, "confirm/trials/00001")
-    restore_search_best(folder)
+    restore_search_best(folder, "trials/00003")
     assert weights(folder) == "confirm/trials/00001"

@@ -439,3 +439,33 @@ def test_more_seeds_after_a_restart(tmp_path):
     restored = make_searcher(tmp_path, with_seeds(spec, 2))
     restored.restore(str(tmp_path / "saved"))
     assert ask(restored) == {**first, "train.seed": 8}
+
+
+def test_a_failed_trial_that_continues_is_learnt_from(tmp_path):
+    """`--resume` tries failed trials again."""
+    spec = make_spec(seeds=2)
+    searcher = make_searcher(tmp_path, replace(spec, seeds=2))
+    first = ask(searcher)
+    searcher.on_trial_result("00000", {"kimg": 2.0, METRIC: 7.0})
+    searcher.on_trial_complete("00000", error=True)
+    searcher.save(str(tmp_path / "state"))
+    resumed = make_searcher(tmp_path, replace(spec, seeds=2))
+    resumed.restore(str(tmp_path / "state"))
+    resumed.on_trial_result("00000", {"kimg": 2.0, METRIC: 7.0})
+    finish(resumed, 0, 6.0)
+    failed, trial = resumed.study.trials
+    assert (failed.state, trial.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert trial.params == failed.params and trial.value == 6.0
+    assert ask(resumed) == {**first, "train.seed": 1}  # its next seed
+    finish(resumed, 0, 5.0)  # a late report of a trial that has ended changes nothing
+    assert resumed.study.trials[1].value == 6.0
+
+
+def test_a_search_whose_file_has_another_name_keeps_its_study(tmp_path):
+    searcher = make_searcher(tmp_path, make_spec())
+    ask(searcher)
+    finish(searcher, 0, 6.0)
+    searcher.save(str(tmp_path / "state"))
+    renamed = make_searcher(tmp_path, replace(make_spec(), name="another"))
+    renamed.restore(str(tmp_path / "state"))
+    assert [trial.value for trial in renamed.study.trials] == [6.0]

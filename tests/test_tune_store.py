@@ -89,6 +89,60 @@ def test_a_trial_goes_on_elsewhere(store, tmp_path):
     assert resume_point(there / "trials" / "00000")[1] == checkpoint
 
 
+def write_best(run: Path, kimg: float) -> None:
+    """Replace a trial's best checkpoint, as a training does; the names stay the same."""
+    best = run / "trials" / "00000" / "checkpoint-best"
+    shutil.rmtree(best, ignore_errors=True)
+    best.mkdir(parents=True)
+    (best / "metadata.json").write_text(json.dumps({"kimg": kimg}))
+    (best / "ema.safetensors").write_text(f"best weights at {kimg:g}")
+
+
+def test_a_better_checkpoint_replaces_the_stored_one(store, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "elsewhere"
+    sync, other = TrialSync(store, here, "00000"), TrialSync(store, there, "00000")
+    weights = Path("trials", "00000", "checkpoint-best", "ema.safetensors")
+    for kimg in (1.0, 2.0):
+        write_trial(here, kimg)
+        write_best(here, kimg)
+        sync.send()
+        other.fetch()
+        assert (there / weights).read_text() == f"best weights at {kimg:g}"
+    # A restarted process sends what has changed since, too.
+    write_best(here, 3.0)
+    TrialSync(store, here, "00000").send()
+    other.fetch()
+    assert (there / weights).read_text() == "best weights at 3"
+
+
+def test_what_the_best_trial_no_longer_has_is_removed_from_the_store(store, tmp_path):
+    """Another trial's last checkpoint must not lie beside the best one."""
+    for name in ("checkpoint", "checkpoint-last"):
+        (tmp_path / "best" / name).mkdir(parents=True)
+        (tmp_path / "best" / name / "ema.safetensors").write_text("weights of trial 1")
+    DriverSync(store, tmp_path).send()
+    shutil.rmtree(tmp_path / "best" / "checkpoint-last")
+    DriverSync(store, tmp_path).send()  # another driver, after a restart
+    assert store.names("best") == ["best/checkpoint/ema.safetensors"]
+
+
+def test_a_confirmation_that_started_again_is_newer_than_the_stored_one(store, tmp_path):
+    """Its states are counted from 0 again."""
+    for number, count in ((1, 150), (2, 40)):
+        folder = tmp_path / f"start-{number}"
+        (folder / "state" / f"{count:08d}").mkdir(parents=True)
+        (folder / "start.json").write_text(json.dumps({"number": number}))
+        if number == 1:
+            DriverSync(store, folder).send()
+            assert "state/00000150.tar" in store.names()
+    fetch_run(store, tmp_path / "start-2")
+    assert (tmp_path / "start-2" / "state" / "00000040").is_dir()
+    DriverSync(store, tmp_path / "start-2").send()
+    fetch_run(store, tmp_path / "start-1")
+    assert json.loads((tmp_path / "start-1" / "start.json").read_text()) == {"number": 2}
+    assert (tmp_path / "start-1" / "state" / "00000040").is_dir()
+
+
 def test_a_run_is_fetched_where_it_went_further(store, tmp_path):
     here, there = tmp_path / "here", tmp_path / "elsewhere"
     for number, text in ((1, "first"), (2, "second")):

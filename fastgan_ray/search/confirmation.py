@@ -264,12 +264,14 @@ def new_seeds(
 ) -> list[int]:
     """Return `count` seeds for a confirmation: the seeds in `started`, then new seeds.
 
-    `started` has the seeds with which the confirmation has already started. New seeds are the
-    smallest numbers, from 1, that no trial of the search has used.
+    `started` has the seeds with which the confirmation has already started. A search that has
+    continued since may have used some of them; they are left out. New seeds are the smallest
+    numbers, from 1, that no trial of the search has used.
     """
-    taken = used_seeds(spec, summary) | {*started}
-    free = (seed for seed in itertools.count(1) if seed not in taken)
-    return [*started, *itertools.islice(free, max(0, count - len(started)))]
+    used = used_seeds(spec, summary)
+    kept = [seed for seed in started if seed not in used]
+    free = (seed for seed in itertools.count(1) if seed not in {*used, *started})
+    return [*kept, *itertools.islice(free, max(0, count - len(kept)))]
 
 
 def _drop_seed(settings: Mapping[str, Any]) -> dict[str, Any]:

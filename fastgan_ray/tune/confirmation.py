@@ -30,6 +30,7 @@ from fastgan_ray.search.confirmation import (
     new_seeds,
 )
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec
+from fastgan_ray.search.repeats import configuration_key
 from fastgan_ray.search.sequential import Rules, decide, looks_one_by_one
 from fastgan_ray.search.verdict import outcome
 from fastgan_ray.tune.ablation import ablation_of
@@ -156,17 +157,22 @@ def apply_outcome(
     if ended_early := trained.get("ended_early"):
         summary["ended_early"] = f"in the confirmation, {ended_early}"
     winner = next((arm for arm in result["arms"] if arm["name"] == result["winner"]), None)
-    if winner is None:  # for example, it has not ended; best/ may be of an earlier confirmation
-        restore_search_best(folder)
+    # At first, best/ may have a generator of an earlier confirmation.
+    restore_search_best(folder, summary["best"]["source"])
+    if winner is None:  # for example, the confirmation has not ended
         return _publish(folder, summary)
-    if winner["trial_id"] == summary["best"]["trial_id"]:
-        restore_search_best(folder)
-    else:
+    if not _has_best_value(winner, summary):
         summary["best"] = _promote(spec, winner, ablation, trained, folder)
     has_verdict = winner["name"] == DEFAULT or winner["verdict"] != "no verdict"
     summary["best_beats_default"] = winner["verdict"] == "better" if has_verdict else None
     summary["verdict"] = result["sentence"]
     return _publish(folder, summary)
+
+
+def _has_best_value(winner: Mapping[str, Any], summary: Summary) -> bool:
+    """Return whether the search's best trial has the configuration of the winning arm."""
+    keys = {trial["trial_id"]: configuration_key(trial["point"]) for trial in summary["trials"]}
+    return keys.get(winner["trial_id"]) == keys[summary["best"]["trial_id"]]
 
 
 def without_confirmation(summary: Mapping[str, Any]) -> Summary:
@@ -210,7 +216,8 @@ def _train(
     if not is_started(folder, ablation, rules):
         start(folder, ablation, rules, list(ended))
     if not decide(ended_values(ablation.arms, ended.values()), rules).needed:
-        return {**summary, "seeds": list(ablation.seeds), "looks": list(rules.looks)}
+        # The arms may be others than those of the last ablation.json, and so may be their order.
+        return RoundRecords(folder, ablation, order, ended, rules).publish([], over=True)
     earlier = {trial_id: ended[trial_id] for trial_id in earlier_trials(folder)}
     options = replace(context.options, name=name, resume=True)
     experiment = replace(

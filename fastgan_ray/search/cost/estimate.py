@@ -8,7 +8,12 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.task_fields import INSTANCE_KINDS
 from fastgan_ray.models.passes import count_passes
 from fastgan_ray.search.file.early_terminate import Chance, Hyperband
-from fastgan_ray.search.file.spec import SearchSpec, base_settings, first_trial_point
+from fastgan_ray.search.file.spec import (
+    SearchSpec,
+    base_settings,
+    first_trial_point,
+    trial_count,
+)
 
 # GFLOP of the reconstruction loss for one picture of 128 x 128 px: the loss network runs on the
 # picture and on its target, and the gradient is computed. One forward pass takes 10.0 GFLOP in
@@ -57,7 +62,7 @@ def kimg_expected(spec: SearchSpec) -> float:
         per_trial = min(per_trial, SHARE_BY_CHANCE * total)
         finished = min(finished, SHARE_BY_CHANCE)
     repeats = finished * (spec.seeds - 1)  # of each configuration, on average
-    return spec.run_cap * (per_trial + repeats * total) / (1 + repeats)
+    return trial_count(spec) * (per_trial + repeats * total) / (1 + repeats)
 
 
 def gflop_per_image(config: RunConfig) -> float:

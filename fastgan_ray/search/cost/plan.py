@@ -89,7 +89,7 @@ def search_facts(
         "confirmation": asdict(confirmation),
         "expected_gain": describe_gain(spec, expected),
         "kimg_expected": expected,
-        "kimg_at_most": spec.run_cap * longest_kimg(spec),
+        "kimg_at_most": trial_count(spec) * longest_kimg(spec),
         "gflop_per_image": gflop,
         **_size_and_pace(first, gflop, timing, cpu),
         "hours_of_rtx_2080_ti": hours(kimg, gflop),

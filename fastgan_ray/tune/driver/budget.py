@@ -24,7 +24,7 @@ from fastgan_ray.files import write_atomically
 from fastgan_ray.search.file.budget import Budget
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import FINISHED, trial_gpus
-from fastgan_ray.tune.trial.folder import trial_name, write_stop
+from fastgan_ray.tune.trial.folder import REPEATED, trial_name, write_stop
 
 FILE = "budget.json"
 SECONDS_BETWEEN_WRITES = 1.0
@@ -217,8 +217,8 @@ class BudgetStopper(Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Return whether the trial must stop; if so, write the reason to the trial's folder."""
         over = json.loads(self._path.read_text())["over"] if self._path.is_file() else ""
-        if not over or result.get("outcome", "running") != "running":
-            return False
+        if not over or result.get("outcome", "running") != "running" or result.get(REPEATED):
+            return False  # after a restart, a trial first repeats its earlier evaluations
         write_stop(self._path.parent / "trials" / trial_id, result["kimg"], over)
         return True
 

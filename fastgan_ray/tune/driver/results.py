@@ -24,8 +24,10 @@ from fastgan_ray.search.expected import EXPECTED, with_expected
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
+from fastgan_ray.search.repeats import configuration_key
 from fastgan_ray.train.best import BEST, LAST
 from fastgan_ray.tune.driver.records import Record, TrialRecords
+from fastgan_ray.tune.search_best import restore_search_best
 from fastgan_ray.tune.suggest.settled import settled_sentence
 
 # The sections of the configuration that the published FastGAN defines. A trial that differs only in
@@ -126,7 +128,7 @@ def compare_with_default(
     if default is None:
         return None, f"{text}. No comparison is possible, because the {DEFAULT} was not tried."
     name = f"the {DEFAULT}" + ("" if complete else " (with the nearest values in the search space)")
-    if best["trial_id"] == default["trial_id"]:
+    if configuration_key(best["point"]) == configuration_key(default["point"]):
         return False, f"{text}. This trial is {name}; no other trial beats it so far."
     if default["value"] is None or default["state"] != "finished":
         state = default["state"].replace("_", " ")
@@ -157,6 +159,7 @@ class SearchRecords(TrialRecords):
         best = choose_best(records, self._spec.metric)
         if best is not None:
             keep_best({**best, "source": source_of(best)}, self.folder)
+            restore_search_best(self.folder, source_of(best))
         name, protocol = self.folder.name, _protocol(self.folder)
         rows = {
             record["trial_id"]: read_rows(self.folder / "trials" / record["trial_id"])

@@ -15,7 +15,8 @@ from fastgan_ray.search.sequential import Rules
 FOLDER = "confirm"  # the confirmation's folder, inside the search's folder
 # A JSON file in FOLDER. "earlier" has the names of the trials that ended before the confirmation
 # got more trials or seeds; they do not run again. "looks" has the numbers of seeds after which the
-# confirmation decides.
+# confirmation decides. "number" counts the starts: a confirmation that gets more trials or seeds
+# starts again.
 START = "start.json"
 
 
@@ -41,6 +42,11 @@ def _start_of(folder: Path) -> dict[str, Any]:
     """Return the content of the file START; {} if the confirmation has not started."""
     path = folder / START
     return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def start_number(text: str | None) -> int:
+    """Return how often a confirmation has started; `text` is the content of START, or None."""
+    return 0 if text is None else int(json.loads(text).get("number", 1))
 
 
 def earlier_trials(folder: Path) -> list[str]:
@@ -69,7 +75,9 @@ def start(folder: Path, ablation: AblationSpec, rules: Rules, ended: list[str]) 
     folder.mkdir(exist_ok=True)
     shutil.rmtree(folder / "state", ignore_errors=True)
     overrides = {"set": {}, "seeds": list(ablation.seeds)}
-    facts = {"earlier": ended, "looks": list(rules.looks)}
+    path = folder / START
+    number = 1 + start_number(path.read_text() if path.is_file() else None)
+    facts = {"earlier": ended, "looks": list(rules.looks), "number": number}
     write_atomically(folder / START, json.dumps(facts))
     write_atomically(folder / "overrides.json", json.dumps(overrides))
     write_atomically(folder / "ablation.yaml", ablation.text)

@@ -20,6 +20,7 @@ from ray.tune.experiment import Trial
 from fastgan_ray.report.data.rows import METRICS, TRAINING, read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.tune.ray.callback import TrialCallback
+from fastgan_ray.tune.rounds.folder import START, start_number
 from fastgan_ray.tune.storage.remote import RemoteStorage, files_below
 from fastgan_ray.tune.storage.snapshot import ended_in_snapshot, snapshots
 from fastgan_ray.tune.trial.folder import resume_kimg
@@ -32,8 +33,11 @@ TRIAL_FILES = (
     *("grids", "pairs", "decoded"),
 )
 CHECKPOINTS = ("checkpoint-", INTERRUPTED)
+# These files say which version of a trial's files a machine has: other files may have equal names.
+VERSIONS = (METRICS, "metadata.json", "point.json")
 STATE = "state"
 JOURNAL = "study.journal"
+BEST = "best"  # the folder of the best generator
 
 
 class TrialSync:
@@ -46,7 +50,7 @@ class TrialSync:
         self._storage = storage
         self._folder = folder
         self._trial = f"trials/{trial}"
-        self._sent: set[str] = set()
+        self._sent: dict[str, tuple[int, int]] = {}
 
     def fetch(self) -> None:
         """Replace the trial's local files with the stored files, if they differ.
@@ -57,19 +61,15 @@ class TrialSync:
         if self._storage is None:
             return
         stored = [name for name in self._storage.names(self._trial) if _is_trials(name)]
-        local = self._local()
-        rows = f"{self._trial}/metrics.jsonl"
-        same = stored == local and (
-            rows not in stored or self._storage.read(rows) == (self._folder / rows).read_bytes()
-        )
-        if not same:
+        local = list(self._local())
+        if stored != local or not all(self._is_same(name) for name in stored):
             for name in local:
                 (self._folder / name).unlink()
             self._storage.get(self._folder, stored)
-        self._sent = set(stored)
+        self._sent = self._local()
 
     def send(self) -> None:
-        """Send new files, then remove stored files that no longer exist on this machine.
+        """Send new and changed files; remove stored files that no longer exist on this machine.
 
         If `TRIES` attempts fail, no exception is raised. The next call, after the next evaluation,
         then sends the files.
@@ -83,16 +83,27 @@ class TrialSync:
 
     def _send(self) -> None:
         assert self._storage is not None
-        names, rows = self._local(), f"{self._trial}/metrics.jsonl"
-        self._storage.put(
-            self._folder, [name for name in names if name not in self._sent or name == rows]
-        )
-        for name in self._sent - set(names):
+        local = self._local()
+        changed = [name for name, stamp in local.items() if self._sent.get(name) != stamp]
+        self._storage.put(self._folder, changed)
+        for name in self._sent.keys() - local.keys():
             self._storage.remove(name)
-        self._sent = set(names)
+        self._sent = local
 
-    def _local(self) -> list[str]:
-        return [name for name in files_below(self._folder, self._trial) if _is_trials(name)]
+    def _is_same(self, name: str) -> bool:
+        """Return whether the file `name` is stored as it is here, if it says which version it is.
+
+        For example, a trial replaces its best checkpoint by one with the same names.
+        """
+        assert self._storage is not None
+        if Path(name).name not in VERSIONS:
+            return True
+        return self._storage.read(name) == (self._folder / name).read_bytes()
+
+    def _local(self) -> dict[str, tuple[int, int]]:
+        """Return {name: stamp} of the trial's files on this machine, sorted by name."""
+        names = files_below(self._folder, self._trial)
+        return {name: _stamp(self._folder / name) for name in names if _is_trials(name)}
 
 
 class DriverSync(TrialCallback):
@@ -156,10 +167,16 @@ class DriverSync(TrialCallback):
         own = {name: stamp for name, stamp in stamps.items() if _is_drivers(name)}
         changed = [name for name, stamp in own.items() if self._sent.get(name) != stamp]
         self._storage.put(self._folder, changed)
+        for name in (self._sent or self._stored_best()).keys() - own.keys():
+            self._storage.remove(name)
         self._sent = own
         send_state(self._storage, self._folder)
         for trial in ended_in_snapshot(self._folder) - self._behind:
             self._tidy(trial, [name for name in stamps if name.startswith(f"trials/{trial}/")])
+
+    def _stored_best(self) -> dict[str, None]:
+        """Return the stored files of best/, which may be of a trial that was the best before."""
+        return dict.fromkeys(self._storage.names(BEST))
 
     def _tidy(self, trial: str, names: list[str]) -> None:
         """Remove a trial's checkpoint files from the storage if this machine has removed them.
@@ -196,11 +213,22 @@ def send_state(storage: RemoteStorage, folder: Path) -> None:
 
 
 def fetch_run(storage: RemoteStorage, folder: Path) -> None:
-    """Replace a run's local folder with the stored copy, if the stored copy is newer."""
+    """Replace a run's local folder with the stored copy, if the stored copy is newer.
+
+    A confirmation that gets more trainings starts again, with a larger number in the file START,
+    and its states are counted from 0. So this number decides first.
+    """
     names = storage.names()
     states = [name for name in names if name.startswith(f"{STATE}/")]
     local = [path.name for path in snapshots(folder / STATE)]
-    if not names or (local and (not states or Path(states[-1]).stem <= local[-1])):
+    start, text = folder / START, storage.read(START) if START in names else None
+    here = start_number(start.read_text() if start.is_file() else None)
+    stored = start_number(None if text is None else text.decode())
+    if local and stored == here:
+        is_newer = bool(states) and Path(states[-1]).stem > local[-1]
+    else:
+        is_newer = stored > here or (stored == here and not local)
+    if not names or not is_newer:
         return
     shutil.rmtree(folder, ignore_errors=True)
     storage.get(folder, [name for name in names if name not in states])

@@ -29,6 +29,7 @@ from fastgan_ray.tune.suggest.samplers import make_sampler
 from fastgan_ray.tune.suggest.settled import Settled
 from fastgan_ray.tune.suggest.study import (
     ask,
+    failed_trial,
     incomplete,
     open_study,
     point_count,
@@ -186,6 +187,7 @@ class StudySearcher(Searcher):
         """Record a trial's metric value in the study, unless it is already recorded."""
         name = self._spec.metric.name
         value = value_of(result, name)
+        self._continue_failed(trial_id)
         if trial_id not in self.state.running or value is None:
             return
         if result.get("orders"):  # the trial's settings now differ from those in the study
@@ -202,6 +204,8 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """Record in the study how a trial ended, unless this is already recorded."""
+        if not error:
+            self._continue_failed(trial_id)
         if trial_id not in self.state.running:
             return
         row = result or {}
@@ -214,10 +218,24 @@ class StudySearcher(Searcher):
             values = [row.get(best_name(metric.name), row[metric.name]) for metric in metrics]
         report_end(self.study, number, outcome, values)
 
+    def _continue_failed(self, trial_id: str) -> None:
+        """If a trial has failed but continues (`--resume`), let the study learn from it again.
+
+        Optuna's trial stays failed, so the trial gets another one in the study.
+        """
+        failed = failed_trial(self.study, trial_id)
+        if failed is None or trial_id in self.state.running:
+            return
+        trial, _ = ask(self.study, self._spec.space, point_of(failed, self._spec.space))
+        for key in ("trial_id", "seed", "repeat_of"):
+            if key in failed.user_attrs:
+                trial.set_user_attr(key, failed.user_attrs[key])
+        self.state.running[trial_id] = trial.number
+
     def save(self, checkpoint_path: str) -> None:
         """Write the searcher's state and the journal's current length to a file."""
         # The attribute `study` also opens the study; otherwise, the journal might be empty.
-        assert self.study.study_name == self._spec.name
+        assert self.study.study_name
         with Path(checkpoint_path).open("wb") as file:
             pickle.dump((self._journal.stat().st_size, self.state), file)
 

@@ -39,9 +39,12 @@ def open_study(
     A new study gets `earlier_trials`, which are trials of an earlier search.
     """
     unlock_journal(journal)
+    storage = open_journal(journal)
+    # A resumed search may have another name in its file, but it has the same study.
+    names = optuna.get_all_study_names(storage)
     study = optuna.create_study(
-        study_name=spec.name,
-        storage=open_journal(journal),
+        study_name=names[0] if names else spec.name,
+        storage=storage,
         sampler=sampler,
         directions=[metric.goal for metric in (spec.metric, *spec.costs)],
         load_if_exists=True,
@@ -95,6 +98,16 @@ def reject(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
     study.tell(trial, state=TrialState.FAIL)
 
 
+def failed_trial(study: optuna.Study, trial_id: str) -> FrozenTrial | None:
+    """Return the last trial of the study with the id `trial_id` if it failed, else None."""
+    trials = [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.user_attrs.get("trial_id") == trial_id
+    ]
+    return trials[-1] if trials and trials[-1].state == TrialState.FAIL else None
+
+
 def point_count(study: optuna.Study) -> int:
     """Return the number of points in the study; the points of repeated trials count once."""
     trials = study.get_trials(deepcopy=False)
@@ -108,9 +121,11 @@ def incomplete(study: optuna.Study, seeds: int) -> list[list[FrozenTrial]]:
     is left out if one of its trials was stopped early, went wrong or failed: it gets no further
     seed. The result depends only on the study, so it is the same after a restart.
     """
+    # A trial that failed and then continued is twice in the study; the second one counts.
+    known = {trial.user_attrs.get("trial_id"): trial for trial in study.get_trials(deepcopy=False)}
     configurations: dict[str, list[FrozenTrial]] = {}
-    for trial in study.get_trials(deepcopy=False):
-        if name := trial.user_attrs.get("trial_id"):
+    for name, trial in known.items():
+        if name is not None:
             first = trial.user_attrs.get("repeat_of", name)
             configurations.setdefault(first, []).append(trial)
     going_well = (TrialState.RUNNING, TrialState.COMPLETE)

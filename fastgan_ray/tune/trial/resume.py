@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.search.resume import MAY_CHANGE
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.tune.trial.folder import Row, has_ended, resume_point
 from fastgan_ray.tune.trial.objective import Task
 from fastgan_ray.tune.trial.pbt import read_orders
+
+TRAIN_MAY_CHANGE = [name.removeprefix("train.") for name in MAY_CHANGE if name.startswith("train.")]
 
 
 class ResumeState(NamedTuple):
@@ -35,8 +38,11 @@ def resume_state(task: Task) -> ResumeState | None:
     if has_ended(rows):
         return None
     run = task.suggestion["run"]
-    if orders:  # resources and the path of the pictures may have changed since the order
-        run = {**orders[-1]["run"], "resources": run["resources"], "data": run["data"]}
+    if orders:  # some settings may have changed since the order
+        train = {name: run["train"][name] for name in TRAIN_MAY_CHANGE}
+        ordered = orders[-1]["run"]
+        kept = {"resources": run["resources"], "data": run["data"]}
+        run = {**ordered, **kept, "train": {**ordered["train"], **train}}
     is_stopped_since = checkpoint == task.folder / INTERRUPTED
     if orders and rows and rows[-1]["kimg"] <= orders[-1]["kimg"] and not is_stopped_since:
         checkpoint = task.folder / orders[-1]["checkpoint"]
