@@ -18,6 +18,7 @@ from fastgan_ray.tune.driver.budget import FINISHED, BudgetedSearcher, BudgetSto
 from fastgan_ray.tune.driver.live_table_text import headline
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.rounds.folder import trained_kimg
 from fastgan_ray.tune.search import run_search
 from fastgan_ray.tune.trial.folder import stop_reason
 
@@ -224,3 +225,29 @@ def test_a_search_ends_with_its_budget(runs, capfd):
     with pytest.raises(UserError, match="gpu_hours: has no effect, because no trial uses a GPU"):
         run_search(make_spec("gpus", "{gpu_hours: 1}"), options, objectives.smooth)
     assert not (runs / "gpus").exists()
+
+
+def test_what_an_earlier_confirmation_took_counts(tmp_path):
+    """A search with a larger limit continues after its confirmation."""
+    tracker = BudgetTracker(Budget(kimg=130), 15.0, tmp_path, Clock(), confirmed_kimg=30.0)
+    tracker.state["kimg"] = {f"{number:05d}": 5.0 for number in range(14)}
+    assert tracker.kimg_left() == 130 - 70 - 30
+    assert tracker.fits({}, 5.0) and tracker.fits({"14": 5.0, "15": 5.0}, 5.0)
+    assert not tracker.fits({"14": 5.0, "15": 5.0, "16": 5.0}, 5.0)
+    assert tracker.used()["kimg"] == {"used": 100.0, "limit": 130, "reserved": 15.0}
+
+
+def test_the_images_that_fill_a_last_batch_do_not_count(tmp_path):
+    """Otherwise, a limit of 14 trainings would allow only 13."""
+    tracker = BudgetTracker(Budget(kimg=7), 0.0, tmp_path, Clock())
+    trial = SimpleNamespace(trial_id="00000", config={"run": {"train": {"total_kimg": 3.5}}})
+    tracker.trial_reported(trial, {"kimg": 3.504})
+    assert tracker.kimg == 3.5 and tracker.fits({}, 3.5)
+
+
+def test_a_confirmation_knows_what_it_has_trained(tmp_path):
+    assert trained_kimg(tmp_path) == (0, 0)
+    trials = [("published default", 5.0), ("trial 00001", 5.0), ("trial 00001", 2.0)]
+    entries = [{"arm": arm, "kimg": kimg} for arm, kimg in trials]
+    (tmp_path / "ablation.json").write_text(json.dumps({"trials": entries}))
+    assert trained_kimg(tmp_path) == (12.0, 5.0)

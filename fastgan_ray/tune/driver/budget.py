@@ -42,7 +42,8 @@ class BudgetTracker(TrialCallback):
     After a restart, the search continues with the stored numbers. The file has the keys "seconds",
     "gpu_seconds", "kimg" and "over". "kimg" is a dict from a trial's name to its kimg. "over" is
     the reason why running trials must stop; it is "" if they may continue. `reserved_kimg` is the
-    number of kimg that the confirmation needs. `clock` returns the time in seconds.
+    number of kimg that the confirmation needs. If the search continues after a confirmation,
+    `confirmed_kimg` is the number of kimg that it took. `clock` returns the time in seconds.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class BudgetTracker(TrialCallback):
         reserved_kimg: float,
         folder: Path,
         clock: Callable[[], float] = time.monotonic,
+        confirmed_kimg: float = 0.0,
     ) -> None:
         self.budget = budget
+        self._confirmed_kimg = confirmed_kimg
         self.path = folder / FILE
         self._reserved_kimg = reserved_kimg
         self._clock = clock
@@ -104,10 +107,12 @@ class BudgetTracker(TrialCallback):
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Store the kimg of a trial's report.
 
-        If a restarted trial repeats an earlier report, its kimg are not counted again.
+        If a restarted trial repeats an earlier report, its kimg are not counted again. Nor are the
+        images after the end of a training that fill its last batch.
         """
-        kimg = self.state["kimg"]
-        kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
+        kimg, total = self.state["kimg"], trial.config["run"]["train"]["total_kimg"]
+        reported = min(result.get("kimg", 0.0), total)
+        kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), reported)
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
         """Write budget.json, so that a resumed search continues with the current numbers."""
@@ -171,14 +176,15 @@ class BudgetTracker(TrialCallback):
         if self.budget.kimg is None:
             return True
         ended: float = sum(kimg for name, kimg in self.state["kimg"].items() if name not in lengths)
-        needed = ended + sum(lengths.values()) + longest + self._reserved_kimg
+        confirmed = self._confirmed_kimg + self._reserved_kimg
+        needed = ended + sum(lengths.values()) + longest + confirmed
         limit: float = self.budget.kimg * (1 + ROUNDING)
         return needed <= limit
 
     def _limited(self) -> list[tuple[str, float, float]]:
         """Return the name, the used amount and the limit of each quantity that has a limit."""
         amounts = [
-            ("kimg", self.kimg, self.budget.kimg),
+            ("kimg", self.kimg + self._confirmed_kimg, self.budget.kimg),
             ("hours", self.state["seconds"] / 3600, self.budget.hours),
             ("gpu_hours", self.state["gpu_seconds"] / 3600, self.budget.gpu_hours),
         ]

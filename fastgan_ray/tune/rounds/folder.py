@@ -10,6 +10,7 @@ from typing import Any
 from fastgan_ray.files import write_atomically
 from fastgan_ray.search.ablation import AblationSpec
 from fastgan_ray.search.file.read_ablation import ablation_from_text
+from fastgan_ray.search.file.spec import DEFAULT
 from fastgan_ray.search.sequential import Rules
 
 FOLDER = "confirm"  # the confirmation's folder, inside the search's folder
@@ -36,6 +37,16 @@ def summary_of(folder: Path) -> dict[str, Any]:
     """Return the content of a confirmation's ablation.json; without the file, it has no trials."""
     path = folder / "ablation.json"
     return dict(json.loads(path.read_text())) if path.is_file() else {"trials": []}
+
+
+def trained_kimg(folder: Path) -> tuple[float, float]:
+    """Return the kimg that a confirmation has trained, and those of the published default alone.
+
+    A confirmation with other trials uses the trainings of the default again.
+    """
+    trials = summary_of(folder)["trials"]
+    of_default = (trial["kimg"] for trial in trials if trial["arm"] == DEFAULT)
+    return sum(trial["kimg"] for trial in trials), sum(of_default)
 
 
 def _start_of(folder: Path) -> dict[str, Any]:
