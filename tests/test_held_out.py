@@ -11,16 +11,19 @@ import pytest
 import tiny
 import torch
 from command_line import call
+from PIL import Image
 from pydantic import ValidationError
 from stand_in_extractor import configured, stand_in
 
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.sets import open_pool, open_sets
+from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.evaluate import evaluate
 from fastgan_ray.metrics.protocol import protocol, protocol_differences
-from fastgan_ray.metrics.reference import load_sets
+from fastgan_ray.metrics.reference import load_sets, reference_features
 from fastgan_ray.train import loop
 
 CPU = torch.device("cpu")
@@ -198,6 +201,32 @@ def test_pictures_get_a_chosen_size_before_the_features():
         "bicubic-antialiased-16",
         "bicubic-antialiased-8-then-16",
     )
+
+
+def test_real_and_generated_pictures_get_the_chosen_size_in_the_same_way(tmp_path):
+    """A generator of the reference pictures has their features."""
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
+    for index, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    usual = stand_in()
+    extractor = type(usual)(**{**vars(usual), "picture_px": 8})
+    data = DataConfig(path=str(tmp_path))
+    reference = reference_features(open_source(data), data, extractor)
+    generated = extractor(torch.from_numpy(pictures).permute(0, 3, 1, 2).float())
+    np.testing.assert_allclose(reference, generated.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_another_seed_of_the_latents_leaves_the_held_out_pictures(pictures, tmp_path, capsys):
+    """The seed of the training has chosen them."""
+    loop.train(settings(pictures, **{"eval.held_out": 0.3}), tiny.Recorder(tmp_path / "run"))
+    (checkpoint,) = tmp_path.glob("run/checkpoint-0*")
+    protocols = []
+    for seed in (0, 5):
+        assert call("evaluate", checkpoint, "--set", f"eval.seed={seed}", "--json") == 0
+        (result,) = json.loads(capsys.readouterr().out)
+        protocols.append(result["protocol"])
+    assert protocols[0]["eval_seed"] != protocols[1]["eval_seed"]
+    assert protocols[0]["reference"] == protocols[1]["reference"]
 
 
 def test_a_training_measures_at_the_chosen_size(tmp_path):

@@ -165,7 +165,7 @@ def test_a_generator_of_the_training_pictures_is_detected():
     extractor = Extractor("efficientnet_lite0", "0" * 64, 16, Copying(), CPU)
     config = evaluation(batch_size=5)
     # One call of the network for each batch: the extractor itself splits into fours.
-    values, pairs = evaluate(sample, NZ, REFERENCE, Whole(extractor), config, CPU)
+    values, pairs, _ = evaluate(sample, NZ, REFERENCE, Whole(extractor), config, CPU)
     assert values["memorised"] == 1 and values["nearest_ratio"] < 1e-6
     assert values["precision_k5"] == 1
     assert [pair.fake % 30 for pair in pairs] == [pair.training for pair in pairs]
@@ -199,6 +199,16 @@ def test_a_cheap_evaluation_has_few_latents_of_its_own():
     assert full.keys() & early.keys() == {"num_fakes"}
     assert value_of(early, FD) == early[f"early/{FD}"] and value_of(full, FD) == full[FD]
     assert measured(sample, early=True) == measured(sample)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_pairs_have_the_latents_of_their_own_evaluation(early):
+    """A grid of the pairs shows these pictures; a cheap evaluation has other latents."""
+    config = evaluation(early_fakes=20)
+    found = evaluate(sample, NZ, REFERENCE, stand_in(), config, CPU, early)
+    used = latents(with_other_latents(config) if early else config, NZ)
+    assert len(found.pairs) > 4
+    assert torch.equal(found.pair_latents, used[[pair.fake for pair in found.pairs]])
 
 
 def test_mirror_images_can_be_part_of_the_reference():

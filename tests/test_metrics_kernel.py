@@ -55,6 +55,36 @@ def test_equals_the_definition(n, m, d, seed):
     assert value_and_error(fake, real) == pytest.approx((value, error), rel=1e-9, abs=1e-12)
 
 
+def test_a_picture_and_its_mirror_image_are_no_pair(monkeypatch):
+    """Against the mean over all pairs of different pictures, with all their views."""
+    monkeypatch.setattr(kernel_module, "_BLOCK", 4)
+    real, mirrored, fake = features(9, 5, 1), features(9, 5, 2), features(7, 5, 3, shift=0.2)
+    views = np.stack([real, mirrored], axis=1)
+
+    def kernel(a, b):
+        return ((a @ b.T / 5 + 1) ** 3).mean()
+
+    within = [kernel(views[i], views[j]) for i in range(9) for j in range(9) if i != j]
+    other = [kernel(fake[i : i + 1], fake[j : j + 1]) for i in range(7) for j in range(7) if i != j]
+    expected = np.mean(within) + np.mean(other) - 2 * kernel(views.reshape(18, 5), fake)
+    value, over_fakes, over_both = kernel_distance(real, fake, mirrored)
+    assert value == pytest.approx(expected, rel=1e-10)
+    assert 0 < over_fakes < over_both
+    # Mirror images that look the same add nothing.
+    assert kernel_distance(real, fake, real) == pytest.approx(kernel_distance(real, fake))
+
+
+def test_with_mirror_images_equal_distributions_are_at_a_distance_of_about_0():
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(60):
+        base = rng.normal(size=(12, 1, 6))
+        views = base + 0.3 * rng.normal(size=(12, 2, 6))
+        fakes = rng.normal(size=(40, 6)) + 0.3 * rng.normal(size=(40, 6))
+        values.append(kernel_distance(views[:, 0], fakes, views[:, 1])[0])
+    assert abs(np.mean(values)) < 3 * np.std(values) / 60**0.5
+
+
 @pytest.mark.parametrize("n", [40, 300])
 def test_equals_torch_fidelity_and_clean_fid_on_sets_of_one_size(n):
     real, fake = features(n, 64, 1), features(n, 64, 2, shift=0.1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
@@ -12,6 +14,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
+from fastgan_ray.api.training import find_start
 from fastgan_ray.config.run_config import RunConfig, field_names
 from fastgan_ray.errors import UserError
 from fastgan_ray.train import checkpoint
@@ -90,6 +93,23 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, RunCo
     settings = tiny.config(**{"data.path": str(pictures), "train.total_kimg": 0.008})
     train(settings, tiny.Recorder(folder / "run"))
     yield folder / "run" / "checkpoint-000000008", settings
+
+
+def test_a_checkpoint_whose_evaluation_was_not_recorded_does_not_count(
+    half: tuple[Path, RunConfig], tmp_path: Path
+) -> None:
+    """A training was killed between both: it makes this evaluation again."""
+    out = tmp_path / "out"
+    for kimg in (0.008, 0.016):
+        target = out / f"checkpoint-{round(1000 * kimg):09d}"
+        shutil.copytree(half[0], target)
+        metadata = json.loads((target / "metadata.json").read_text())
+        (target / "metadata.json").write_text(json.dumps({**metadata, "kimg": kimg}))
+    row = {"kimg": 0.008, "outcome": "running", "checkpoint": "checkpoint-000000008"}
+    (out / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert find_start(out, True, False) == out / "checkpoint-000000008"
+    (out / "metrics.jsonl").unlink()
+    assert find_start(out, True, False) == out / "checkpoint-000000016"
 
 
 def test_another_batch_size_is_refused_by_the_training(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fastgan_ray.metrics.names import shown_name
 from fastgan_ray.metrics.weight_files import needed_weights
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.report.data.run_folder import read_run as read_results
+from fastgan_ray.tune.trial.training import replacing
 
 __all__ = ["no_login", "no_process_left"]
 FD, KD = "fd_efficientnet_lite0", "kd_efficientnet_lite0"
@@ -163,6 +165,20 @@ def test_overwrite_replaces_a_training_but_nothing_else(config, tmp_path, capsys
     (other / "file").touch()
     assert call("train", "--config", config, "--out", other, "--overwrite", *off) == 2
     assert "replaces only a training" in capsys.readouterr().err and (other / "file").exists()
+    # A training that ended before its first checkpoint can be replaced, too.
+    for path in [*out.glob("checkpoint-*"), out / "metrics.jsonl"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert call(*command) == 2
+    told = capsys.readouterr().err
+    assert "Replace it with --overwrite" in told and "--resume" not in told
+    # If the process that replaces a training was killed, the old training returns.
+    aside = tmp_path / ".out.replaced.draft"
+    aside.mkdir()
+    (aside / "config.yaml").write_text("of the old training")
+    with pytest.raises(ZeroDivisionError), replacing(out):
+        raise ZeroDivisionError
+    assert (out / "config.yaml").read_text() == "of the old training"
+    assert call(*command, "--overwrite") == 0
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -244,3 +260,11 @@ def test_a_search_and_an_ablation_without_a_metric_are_refused(file, tmp_path, c
     copy.write_text(path.read_text().replace("efficientnet_lite0", "none"))
     assert call(command, "--config", copy, *options) == 2
     assert "cannot be measured, because eval.extractor is none" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_given_twice_is_refused(config, tmp_path, capsys):
+    common = ("train", "--config", config, "--out", tmp_path / "out", "--wandb", "off")
+    assert call(*common, "--init-from", "a", "--set", "train.init_from=b") == 2
+    assert "train.init_from: is set twice, to a and to b" in capsys.readouterr().err
+    assert call(*common, "--data", "matcaps", "--set", "data.path=fluent-heads") == 2
+    assert "data.path: is set twice, to matcaps and to fluent-heads" in capsys.readouterr().err

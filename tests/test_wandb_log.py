@@ -401,6 +401,30 @@ def test_a_server_that_falls_silent_loses_nothing_and_is_made_good_by_sync(
     assert offline.is_dir() and read_run(tmp_path, "00094").summary["state"] == "stopped"
 
 
+def test_two_runs_at_a_silent_server_do_not_end_the_log(
+    tmp_path,
+    monkeypatch,
+    capsys,
+    server,  # noqa: F811 - the fixture
+):
+    """Both were opened online; further trials are still logged offline."""
+    monkeypatch.setitem(compat.SETTINGS, "finish_timeout", 0.5)
+    log, trials = log_in(tmp_path, "auto"), [fake_trial(95), fake_trial(96), fake_trial(97)]
+    for trial in trials[:2]:
+        log.on_trial_start(0, trials, trial)
+        log.on_trial_result(0, trials, trial, result_of(2))
+    server.speaking.clear()
+    for trial in trials[:2]:
+        log.on_trial_complete(0, trials, trial)
+    assert log.session.mode == "offline"
+    assert capsys.readouterr().err.count("W&B failed") == 1
+    log.on_trial_start(0, trials, trials[2])
+    log.on_trial_result(0, trials, trials[2], result_of(2))
+    log.on_trial_complete(0, trials, trials[2])
+    assert read_run(tmp_path, "00097").summary["state"] == "stopped"
+    server.speaking.set()
+
+
 def test_what_a_server_has_taken_is_not_to_be_sent_again(tmp_path):
     files = tmp_path / "wandb" / "run-20200101_000000-x-00000" / "files"
     files.mkdir(parents=True)

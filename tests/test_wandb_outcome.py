@@ -268,6 +268,15 @@ def test_the_best_and_the_confirmed_trial_get_tags_and_keep_their_facts(folder):
     assert len(list(folder.glob("wandb/offline-run-*-00002"))) == 1
 
 
+def test_a_trial_that_is_no_longer_the_best_loses_its_tags(folder):
+    """The search has continued, and another trial is better."""
+    log_outcome(session_in(folder), "search", CONFIRMED)
+    best = {**ACCOUNT["best"], "trial_id": "00001"}
+    log_outcome(session_in(folder), "search", {**ACCOUNT, "best": best})
+    assert (folder / "wandb" / "00002.tags").read_text() == "[]"
+    assert "best" in (folder / "wandb" / "00001.tags").read_text()
+
+
 def test_tags_follow_the_verdict():
     assert outcome_tags(ACCOUNT) == {"00002": ["best"]}
     arms = [{**arm, "verdict": "indistinguishable"} for arm in CONFIRMATION["arms"]]

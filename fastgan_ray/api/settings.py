@@ -37,6 +37,10 @@ def changes(
         fields["data.path"] = data_path(data)
     given = flatten(plain(settings or {}))
     errors = ErrorList("settings")
+    if data is not None and given.get("data.path", fields["data.path"]) != fields["data.path"]:
+        raise UserError(
+            f"data.path: is set twice, to {fields['data.path']} and to {given['data.path']}"
+        )
     check_alone(given, errors)
     errors.check()
     return fields | given

@@ -72,11 +72,13 @@ def run_training(
 def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
     """Return the checkpoint from which the training in `out` continues, if `resume` is True.
 
-    Otherwise, return None. Raise UserError if `out` has no training to resume, or if `resume` and
-    `overwrite` are both True.
+    Otherwise, return None. A checkpoint whose evaluation was not recorded does not count, because
+    the training was killed between both. Raise UserError if `out` has no training to resume, or if
+    `resume` and `overwrite` are both True.
     """
     from fastgan_ray.train.checkpoint import interrupted
     from fastgan_ray.train.find_checkpoint import find_checkpoint
+    from fastgan_ray.tune.trial.folder import resume_point
 
     if not resume:
         return None
@@ -89,7 +91,7 @@ def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
         raise UserError(
             f"{out}: there is no training to resume; give the folder of the training with --out"
         )
-    return interrupted(out) or find_checkpoint(out, "last")
+    return interrupted(out) or resume_point(out)[1] or find_checkpoint(out, "last")
 
 
 def training_config(

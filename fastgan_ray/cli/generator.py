@@ -139,6 +139,7 @@ def invert(
     require_writable_folder(out)
     generator, config = load_generator(context, checkpoint, which)
     pictures = read_pictures(picture, config.data, config.model.size)
+    require_small_grid(2 * len(pictures), config, "give fewer pictures")
     name = "efficientnet_lite0" if embedded else "lpips_vgg"
     distance = load_distance(name, _device(generator), config.data.background)
     inversions = {}

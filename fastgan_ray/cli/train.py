@@ -93,6 +93,9 @@ def train(
         return
     out = _folder(folder, out, resume)
     start = {} if init_from is None else {"train.init_from": init_from}
+    given = opt.settings(assignments).get("train.init_from", init_from)
+    if init_from is not None and given != init_from:
+        raise UserError(f"train.init_from: is set twice, to {init_from} and to {given}")
     if dry_run:
         overrides = start | opt.overrides(data, assignments, embedded)
         _print_plan(config, out, resume, overwrite, overrides)

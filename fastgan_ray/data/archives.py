@@ -122,16 +122,20 @@ def open_tar(path: Path) -> Listing:
     except _TAR_ERRORS as error:
         raise _damaged(path, error) from error
     require_inside(path, "tar", [name for _, name in entries])
-    files = [(entry, name) for entry, name in entries if entry.isreg() and not entry.issparse()]
+    files = [(entry, name) for entry, name in entries if _is_file(entry)]
     members = {name: _Member(entry.offset_data, entry.size) for entry, name in files}
     others = [
         LeftOut(name, "link" if entry.issym() or entry.islnk() else "special entry", "not a file")
         for entry, name in entries
-        if not entry.isdir() and (entry, name) not in files
+        if not entry.isdir() and not _is_file(entry)
     ]
     names, left_out = separate(members, partial(_tar_head, plain, members))
     repeated = _repeated(name for _, name in files)
     return Listing(names, partial(_read_tar, plain, members), (*left_out, *repeated, *others))
+
+
+def _is_file(entry: tarfile.TarInfo) -> bool:
+    return entry.isreg() and not entry.issparse()
 
 
 def _read_tar(plain: Path, members: Mapping[str, _Member], name: str) -> bytes:

@@ -37,8 +37,17 @@ def open_container(path: Path) -> Listing:
 
     Pictures are recognised by their content, even without a suffix. A file with a picture's suffix
     but other content counts as a damaged picture. Raises UserError if `path` is not a folder,
-    archive, .npy file or LMDB, or if it is damaged.
+    archive, .npy file or LMDB, if it is damaged, or if it cannot be read.
     """
+    try:
+        return _open_container(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _open_container(path: Path) -> Listing:
+    if path.exists() and not (path.is_dir() or path.is_file()):
+        raise UserError(f"{_NEEDED}, but {path} is a special file")
     if path.is_dir():
         if (path / "data.mdb").is_file():
             return databases.open_lmdb(path)

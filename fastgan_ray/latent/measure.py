@@ -128,7 +128,9 @@ def _load(
             measuring.picture_px,
         )
         data = config.data.model_copy(update={"limit": None})
-        sets = sets_of(data, measuring.data, measuring.held_out, measuring.seed)
+        # The training's seed chose the held-out pictures; `eval.seed` may be another one now.
+        seed = stored.eval.seed if stored.eval.held_out > 0 else measuring.seed
+        sets = sets_of(data, measuring.data, measuring.held_out, seed)
         candidates.append(Candidate(str(path), generator, config, extractor, sets, searched))
     return candidates
 

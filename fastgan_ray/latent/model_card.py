@@ -18,6 +18,7 @@ from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.grid import save_grid
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.sample import sample
+from fastgan_ray.metrics.evaluate import with_other_latents
 from fastgan_ray.metrics.names import (
     early_name,
     error_name,
@@ -55,12 +56,15 @@ def training_record(path: Path) -> Facts | None:
         folder = find_checkpoint(path)
     except UserError:
         return None
-    metadata = read_metadata(folder)
+    metadata, config = read_metadata(folder), stored_config(folder)
+    protocol = dict(metadata.get("protocol", {}))
+    if "measured_again" in metadata and config.eval.early_fakes is None:
+        protocol["eval_seed"] = with_other_latents(config.eval).seed
     return {
-        "config": stored_config(folder),
+        "config": config,
         # Leave out the values that chose the best checkpoint, because they are too good.
         "metrics": metadata.get("measured_again", metadata.get("metrics", {})),
-        "protocol": metadata.get("protocol", {}),
+        "protocol": protocol,
         "kimg": metadata.get("kimg"),
     }
 

@@ -29,7 +29,12 @@ def require_truncation(generator: nn.Module, truncation: float) -> None:
 
 
 def latents(seeds: Sequence[int], nz: int, truncation: float = 1.0) -> Tensor:
-    """Return the latents of `seeds`, multiplied by `truncation`: (len(seeds), nz), on the CPU."""
+    """Return the latents of `seeds`, multiplied by `truncation`: (len(seeds), nz), on the CPU.
+
+    Raise ValueError if there is no seed, or if a seed is negative.
+    """
+    if not len(seeds) or min(seeds) < 0:
+        raise ValueError(f"seeds: must be one or more integers from 0 (got {list(seeds)})")
     return truncation * torch.stack([latent(seed, nz) for seed in seeds])
 
 

@@ -49,23 +49,27 @@ class MetricInputs(NamedTuple):
     `real` (n, d) are the features that metrics compare with; `fake` (m, d) are the features of
     generated pictures. `logits` (m, classes) are the classifier's outputs for generated pictures,
     or None if the extractor has no classifier. `nearest` has the nearest training picture of each
-    generated picture, to detect copies.
+    generated picture, to detect copies. If `has_mirrored` is True, the second half of `real` has
+    the mirror images of the first half, in the same order.
     """
 
     real: Features
     fake: Features
     logits: npt.NDArray[np.float32] | None
     nearest: NearestTraining
+    has_mirrored: bool = False
 
 
 class Evaluation(NamedTuple):
     """The metrics of an evaluation by name, and pairs of a fake and its nearest training picture.
 
     `pairs` has the pairs with the smallest distances (at most CLOSEST_PAIRS), the nearest first.
+    `pair_latents` (pairs, nz) are the latents of their fakes.
     """
 
     values: dict[str, float]
     pairs: list[Pair]
+    pair_latents: Tensor
 
 
 def evaluate(
@@ -106,7 +110,9 @@ def evaluate(
             raise DivergedError(f"{name} is not finite (got {value})")
     if early_count:
         values = {early_name(name): value for name, value in values.items()}
-    return Evaluation(values | {"num_fakes": count}, closest_pairs(inputs.nearest, CLOSEST_PAIRS))
+    pairs = closest_pairs(inputs.nearest, CLOSEST_PAIRS)
+    pair_latents = drawn[[pair.fake for pair in pairs]]
+    return Evaluation(values | {"num_fakes": count}, pairs, pair_latents)
 
 
 def latents(config: EvalConfig, nz: int) -> Tensor:
@@ -160,6 +166,7 @@ def _metric_inputs(
     training = training or reference
     return MetricInputs(
         real=np.concatenate([real, mirrored]) if use_mirrored else real,
+        has_mirrored=use_mirrored,
         fake=features.numpy(),
         logits=extractor.logits(features).numpy() if extractor.logits else None,
         nearest=nearest_training(training.features, features.numpy(), training.mirrored),
@@ -178,7 +185,10 @@ def _frechet(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
 
 
 def _kernel(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
-    return _with_errors(metric_name(config, "kd"), kernel_distance(inputs.real, inputs.fake))
+    real, mirrored = inputs.real, None
+    if inputs.has_mirrored:
+        real, mirrored = np.split(inputs.real, 2)
+    return _with_errors(metric_name(config, "kd"), kernel_distance(real, inputs.fake, mirrored))
 
 
 def _with_errors(name: str, values: tuple[float, float, float]) -> dict[str, float]:

@@ -7,7 +7,9 @@ much time as torch-fidelity needs for its subsets, and a quarter of the memory.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +22,9 @@ _BLOCK = 512  # rows of the kernel matrix held at a time
 _LARGEST = 1e50  # the sixth power of this feature value does not overflow in float64
 
 
-def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, float, float]:
+def kernel_distance(
+    real: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None = None
+) -> tuple[float, float, float]:
     """Compute KID and two standard errors: over the fakes only, and over fakes and reals.
 
     KID is the unbiased squared MMD with the kernel (x.y / d + 1)^3. It uses all rows, not subsets.
@@ -40,12 +44,19 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
     true standard deviation over new draws. For two sets of the same distribution, the second error
     was 1.2 to 1.3 times the true value.
 
+    If `mirrored` (n, d) is given, the reference also has the mirror image of each real picture. A
+    picture and its mirror image are not independent: they are never paired with each other, and
+    left out together.
+
     real, fake: (n, d) and (m, d), n and m at least 2. Raises ValueError for another shape, fewer
     rows, different widths, a non-finite value, or an absolute value above 1e50, for which the
     kernel could overflow. Source: Binkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
     """
     x, y = check_feature_pair(real, fake)
-    largest = max(1.0, float(np.abs(x).max()), float(np.abs(y).max()))
+    reals = [x] if mirrored is None else [x, check_feature_pair(mirrored, fake)[0]]
+    if len(reals[-1]) != len(x):
+        raise ValueError(f"mirrored: must have {len(x)} rows, as real (got {len(reals[-1])})")
+    largest = max(1.0, *(float(np.abs(part).max()) for part in (*reals, y)))
     if largest > _LARGEST:
         raise ValueError(
             f"absolute values of features must be at most {_LARGEST:g}, because the "
@@ -53,7 +64,7 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
         )
     # Kernel values are divided by unit^3, so that no sum or square overflows.
     unit = largest**2
-    xx, yy, xy = _within(x, unit), _within(y, unit), _between(x, y, unit)
+    xx, yy, xy = _within(reals, unit), _within([y], unit), _between(reals, y, unit)
     value = xx.mean + yy.mean - 2 * xy.mean
     over_reals = _jackknife(xx.by_row, xy.by_row)
     over_fakes = _jackknife(yy.by_row, xy.by_column)
@@ -72,14 +83,17 @@ class _Means:
     pairs: float  # the second part of the mean's variance (see `kernel_distance`)
 
 
-def _within(x: Array, unit: float) -> _Means:
-    """Compute the mean kernel value over all pairs of different rows of `x`, and for each row.
+def _within(views: Sequence[Array], unit: float) -> _Means:
+    """Compute the mean kernel value over all pairs of different pictures, and for each picture.
 
-    Kernel values are divided by unit^3, so that they do not overflow.
+    `views` has the features (n, d) of n pictures, and perhaps those of their mirror images; the
+    kernel value of two pictures is the mean over their views. Kernel values are divided by unit^3,
+    so that they do not overflow.
     """
-    n = len(x)
-    rows, _, squares = _sums(x, x, unit)
-    diagonal = (np.einsum("id,id->i", x, x) / (x.shape[1] * unit) + 1 / unit) ** 3
+    n, width = views[0].shape
+    rows, _, squares = _sums(views, views, unit)
+    pairs_of_views = [np.einsum("id,id->i", a, b) for a in views for b in views]
+    diagonal = np.mean([(own / (width * unit) + 1 / unit) ** 3 for own in pairs_of_views], axis=0)
     rows -= diagonal
     squares -= float(diagonal @ diagonal)
     total = float(rows.sum())
@@ -92,13 +106,13 @@ def _within(x: Array, unit: float) -> _Means:
     return _Means(total / (n * (n - 1)), by_row, by_row, pairs)
 
 
-def _between(x: Array, y: Array, unit: float) -> _Means:
-    """Compute the means of the kernel values between each row of `x` and each row of `y`.
+def _between(views: Sequence[Array], y: Array, unit: float) -> _Means:
+    """Compute the means of the kernel values between each picture and each row of `y`.
 
-    Kernel values are divided by unit^3, so that they do not overflow.
+    `views` are as in `_within`. Kernel values are divided by unit^3, so that they do not overflow.
     """
-    n, m = len(x), len(y)
-    rows, columns, squares = _sums(x, y, unit)
+    n, m = len(views[0]), len(y)
+    rows, columns, squares = _sums(views, [y], unit)
     total = float(rows.sum())
     # The sum of squares of a two-way table after subtracting row and column effects.
     residual = squares - float(rows @ rows) / m - float(columns @ columns) / n + total**2 / (n * m)
@@ -106,19 +120,28 @@ def _between(x: Array, y: Array, unit: float) -> _Means:
     return _Means(total / (n * m), rows / m, columns / n, pairs)
 
 
-def _sums(x: Array, y: Array, unit: float) -> tuple[Array, Array, float]:
+def _sums(
+    views: Sequence[Array], others: Sequence[Array], unit: float
+) -> tuple[Array, Array, float]:
     """Compute three sums over the kernel matrix (n, m): row sums, column sums, sum of squares.
 
-    The row sums have the shape (n,), the column sums (m,). The matrix is computed in blocks of
-    rows. Kernel values are divided by unit^3, so that they do not overflow.
+    A kernel value is the mean over the views of a picture and those of the other one. The row sums
+    have the shape (n,), the column sums (m,). The matrix is computed in blocks of rows. Kernel
+    values are divided by unit^3, so that they do not overflow.
     """
-    rows, columns, squares = np.empty(len(x)), np.zeros(len(y)), 0.0
-    product = product_with(y)
-    for start in range(0, len(x), _BLOCK):
-        kernel = product(x[start : start + _BLOCK])
-        kernel *= 1 / (x.shape[1] * unit)
-        kernel += 1 / unit
-        kernel *= kernel * kernel
+    count, width = views[0].shape
+    rows, columns, squares = np.empty(count), np.zeros(len(others[0])), 0.0
+    products = [product_with(other) for other in others]
+    for start in range(0, count, _BLOCK):
+        kernel = np.zeros(())
+        for product, view in itertools.product(products, views):
+            values = product(view[start : start + _BLOCK])
+            values *= 1 / (width * unit)
+            values += 1 / unit
+            values *= values * values
+            kernel = values if kernel.ndim == 0 else kernel + values
+        if len(views) * len(others) > 1:
+            kernel /= len(views) * len(others)
         rows[start : start + _BLOCK] = kernel.sum(axis=1)
         columns += kernel.sum(axis=0)
         squares += float(np.vdot(kernel, kernel))

@@ -84,6 +84,12 @@ def load_reference(
     if config.data.flip == 0 and not config.eval.mirrored_reference:
         return Reference(features, None)
     mirrored = reference_features(source, config.data, extractor, shape, True, track)
+    gaps = [np.abs(features - first).max(axis=1) for first in (features[0], mirrored[0])]
+    if config.data.flip > 0 and np.min(gaps, axis=0).max() <= _ALIKE * np.abs(features).max():
+        raise UserError(
+            f"{source.path}: at least 2 different pictures are needed, but all {len(source)} are "
+            "alike or mirror images of each other (data.flip is above 0)"
+        )
     return Reference(features, mirrored)
 
 
@@ -109,7 +115,7 @@ def reference_features(
         return cached
     prepared = _prepared(source, data_config, extractor, proportions, mirrored, track)
     batches = _batches(prepared)
-    features = torch.cat([extractor(batch) for batch in batches]).cpu().numpy()
+    features = torch.cat([extractor.of_prepared(batch) for batch in batches]).cpu().numpy()
     # The file is a zip archive, because zip has checksums.
     with atomic_file(path) as partial, partial.open("wb") as file:
         np.savez(file, features=features)
@@ -132,6 +138,8 @@ def _cache_path(
         mirrored,
         torch.get_num_threads(),  # changes the rounding of the features
     ]
+    if extractor.picture_px is not None:
+        settings.append("resized once")  # earlier versions resized these pictures twice
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     return cache_dir() / "reference" / f"{key}.npz"
 

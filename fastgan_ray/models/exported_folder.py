@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fastgan_ray.config.feature_networks import with_own_features
-from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
@@ -91,7 +90,7 @@ def read_d_features(folder: Path, layout: Layout) -> tuple[str, ...]:
     discriminator, its `model.d_features` is added. The folder must not be damaged.
     """
     description = json.loads((folder / layout.description).read_text())
-    model = ModelConfig.model_validate(description["model"])
+    model = RunConfig.model_validate({"model": description["model"]}).model  # reads old names, too
     return with_own_features(description.get("d_features", ()), model)
 
 

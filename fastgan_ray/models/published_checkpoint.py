@@ -75,8 +75,8 @@ class PublishedNetworks(NamedTuple):
 def load_published(path: str | Path) -> PublishedNetworks:
     """Read a published checkpoint; infer the networks' sizes from the shapes of its tensors.
 
-    The file has no buffers of the averaged generator, so `ema` gets the buffers of `generator`.
-    Recalibrate the batch statistics of `ema` before you evaluate it. Loading runs no code from the
+    The file has no buffers of the averaged generator, so `ema` gets the buffers of `generator`,
+    which are about as good as recalibrated ones (docs/findings.md). Loading runs no code from the
     file. Raises UserError if the file is missing, damaged, or not a published checkpoint.
     """
     path = Path(path)

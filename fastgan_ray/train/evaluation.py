@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.arithmetic import ieee_float32
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import Source
@@ -67,6 +68,13 @@ def evaluate_and_report(
     evaluation of a run, which is always a full one. If `eval.early_fakes` is set, all other
     evaluations are cheap: they use fewer generated pictures.
     """
+    with ieee_float32():  # also for the average's batch statistics, which every metric depends on
+        _evaluate_and_report(state, run, mean_losses, reporter, last)
+
+
+def _evaluate_and_report(
+    state: TrainState, run: Run, mean_losses: dict[str, float], reporter: Reporter, last: bool
+) -> None:
     images_shown = state.step * run.config.train.images_per_step
     recalibrate_ema(state, run.config.model.nz)
     samples: list[Tensor] = []
@@ -179,7 +187,7 @@ def _measure(
     if run.measure_with is None:
         for z_BZ in torch.split(latents(config, nz)[:SAMPLE_COUNT], config.batch_size):
             sample(z_BZ)
-        return Evaluation({}, [])
+        return Evaluation({}, [], torch.empty(0, run.config.model.nz))
     reference, extractor = run.measure_with
     return evaluate(sample, nz, reference, extractor, config, run.device, early, run.track)
 
@@ -203,7 +211,14 @@ def _draw(
     file, augment = f"{images:09d}.png", config.augment.strongest_until(images / 1000)
     return {
         **draw_samples(state, config, folder / "grids" / file, run.device),
-        **draw_pairs(evaluation.pairs, run.source, config, sample, folder / "pairs" / file),
+        **draw_pairs(
+            evaluation.pairs,
+            evaluation.pair_latents,
+            run.source,
+            config,
+            sample,
+            folder / "pairs" / file,
+        ),
         **_reconstruction(state, run, folder / "decoded" / file, last),
         **state.regan.report(torch.zeros(1, config.model.nz, device=run.device), run.gflop_g),
         **diagnose(run.real_sample, samples, augment, float(state.ada.p), evaluation.values),

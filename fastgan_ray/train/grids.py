@@ -15,7 +15,6 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.fit import fit_picture
 from fastgan_ray.data.grid import save_grid, to_tensor, to_uint8
 from fastgan_ray.data.source import Source
-from fastgan_ray.metrics.evaluate import latents
 from fastgan_ray.metrics.memorisation import Pair
 from fastgan_ray.models import small_size
 from fastgan_ray.train.batches import pictures_at
@@ -56,6 +55,7 @@ def draw_samples(
 
 def draw_pairs(
     pairs: list[Pair],
+    z_NZ: Tensor,
     source: Source,
     config: RunConfig,
     sample: Callable[[Tensor], Tensor],
@@ -64,12 +64,11 @@ def draw_pairs(
     """Save a grid of `pairs`; return its path as {"pairs": path}, or {} if there are no pairs.
 
     In the grid, each generated picture is followed by the training picture that it resembles.
-    `sample` maps latents (B, nz) to pictures.
+    `z_NZ` (pairs, nz) has the latents of the generated pictures; `sample` maps latents to pictures.
     """
     if not pairs:
         return {}
-    z_BZ = latents(config.eval, config.model.nz)[[pair.fake for pair in pairs]]
-    fakes = torch.cat([sample(z) for z in torch.split(z_BZ, config.eval.batch_size)]).cpu()
+    fakes = torch.cat([sample(z) for z in torch.split(z_NZ, config.eval.batch_size)]).cpu()
     reals = torch.stack([_real_picture(source, pair.training, config) for pair in pairs])
     save_grid(torch.stack([fakes, reals], dim=1).flatten(0, 1), path, PAIR_COLUMNS)
     return {"pairs": str(path)}

@@ -62,11 +62,19 @@ class Extractor:
 
         The features are float32, on the extractor's device.
         """
+        return self._features(images_BCHW, self.prepare)
+
+    @torch.inference_mode()
+    def of_prepared(self, inputs_BCHW: Tensor) -> Tensor:
+        """Compute the features (B, d) of results of `prepare`, without preparing them again."""
+        return self._features(inputs_BCHW, lambda part: part)
+
+    def _features(self, images_BCHW: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
         # With TF32 the metrics would depend on the type of GPU.
         with torch.autocast(self.device.type, enabled=False), ieee_float32():
             chunk = _CPU_CHUNK if self.device.type == "cpu" else max(len(images_BCHW), 1)
             parts = [
-                self.network(self.prepare(part.to(self.device))).float()
+                self.network(prepare(part.to(self.device))).float()
                 for part in torch.split(images_BCHW, chunk)
             ]
         return torch.cat(parts)

@@ -201,9 +201,10 @@ def new_folder(folder: Path) -> Iterator[None]:
     Raises UserError if the folder already has files.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        go_on = "Continue it with --resume, replace" if _has_results(folder) else "Replace"
         raise UserError(
-            f"{folder}: already exists. Continue it with --resume, replace it with --overwrite, or "
-            "choose another folder with --out"
+            f"{folder}: already exists. {go_on} it with --overwrite, or choose another folder with "
+            "--out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -218,15 +219,19 @@ def new_folder(folder: Path) -> Iterator[None]:
 def replacing(folder: Path) -> Iterator[None]:
     """Replace the training in a folder with the training that runs within this context.
 
-    If the new training fails before its first checkpoint, the old training is restored. Raises
-    UserError if the folder has files but no training, or if another process trains in it.
+    If the new training fails before its first checkpoint, the old training is restored (if it was
+    killed, at the next call). Raises UserError if the folder has files but no training, or if
+    another process trains in it.
     """
     aside = folder.with_name(f".{folder.name}.replaced.draft")
+    if aside.is_dir() and not _has_results(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
     if folder.is_dir() and any(folder.iterdir()):
-        if not _has_results(folder):
+        if not (_has_results(folder) or (folder / CONFIG).is_file()):
             raise UserError(
-                f"{folder}: --overwrite replaces only a training, but this folder has no "
-                f"checkpoint of a training. Choose another folder with --out"
+                f"{folder}: --overwrite replaces only a training, but this folder has neither "
+                f"{CONFIG} nor a checkpoint. Choose another folder with --out"
             )
         with only_driver(folder):
             shutil.rmtree(aside, ignore_errors=True)

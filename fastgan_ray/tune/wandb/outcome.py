@@ -58,9 +58,9 @@ def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: 
     """
     trials = summary["trials"]
     if trials and all(trial["state"] != "unfinished" for trial in trials):
-        session.attempt(_log, session, kind, summary)
-        if kind == "search":
+        if kind == "search":  # first: after a slow upload, the runs of trials cannot be reopened
             session.attempt(tag_trials, session, summary)
+        session.attempt(_log, session, kind, summary)
 
 
 def leaderboard(
@@ -147,7 +147,7 @@ def _log(session: Session, kind: str, summary: Summary) -> None:
             model = _artifact(
                 f"{session.group}-best", "model", winner, session.folder / "best", WINNER
             )
-            run.log_artifact(model, aliases=["best", f"trial-{best['trial_id']}"])
+            run.log_artifact(model, aliases=["best", f"trial-{best['trial_id'] or 'default'}"])
             run.summary.update(winner)
     mark.write_text(digest)  # the run is on disk now, even if its upload fails
     close(run)

@@ -45,6 +45,10 @@ MAX_TITLE = 128  # characters
 UNSENT = "unsent"  # this file is in an online run's folder until the upload is complete
 
 
+class SilentServerError(Exception):
+    """The exception for a W&B run that was opened online, but could not be uploaded to its end."""
+
+
 class Session:
     """The W&B runs of one search, in `folder`/wandb, with the same project and group.
 
@@ -71,12 +75,18 @@ class Session:
 
         If the mode is "online" and the call fails, the mode becomes "offline", and `call` is called
         again. If it fails in the mode "offline", the mode becomes "off". In the mode "off", do
-        nothing.
+        nothing. If the server does not answer at the end of a run that was opened online, the mode
+        becomes "offline", also if it already is because of another run.
         """
         if self.mode == "off":
             return
         try:
             call(*arguments)
+        except SilentServerError as error:
+            if self.mode == "online":
+                text = "W&B failed, so the rest is logged offline; the training continues."
+                print(f"{text} {error}", file=sys.stderr)
+            self.mode = "offline"
         except Exception as error:
             online = self.mode == "online"
             self.mode = "offline" if online else "off"
@@ -157,12 +167,18 @@ def log_with_numbers(
 
 
 def close(run: wandb.Run, exit_code: int = 0) -> None:
-    """Finish a W&B run; raise W&B's exception if the upload takes longer than W&B's timeout.
+    """Finish a W&B run; raise SilentServerError if the upload takes longer than W&B's timeout.
 
     The run is on the disk in both cases.
     """
     folder = run_folder(run)
-    run.finish(exit_code=exit_code)
+    try:
+        run.finish(exit_code=exit_code)
+    except Exception as error:
+        if run.offline:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise SilentServerError(reason) from error
     (folder / UNSENT).unlink(missing_ok=True)
 
 

@@ -25,12 +25,14 @@ Summary = Mapping[str, Any]
 def tag_trials(session: Session, summary: Summary) -> None:
     """Add tags to the W&B runs of a search's best trial and of its confirmed trial.
 
-    `summary` is the content of summary.json.
+    The runs that had these tags before, and no longer deserve them, lose them. `summary` is the
+    content of summary.json.
     """
     file = session.folder / "search.yaml"
     overrides = json.loads((session.folder / "overrides.json").read_text())
     spec = spec_from_text(file.read_text(), str(file), overrides)
-    for trial_id, tags in outcome_tags(summary).items():
+    before = [path.stem for path in (session.folder / "wandb").glob("*.tags")]
+    for trial_id, tags in {**{name: [] for name in before}, **outcome_tags(summary)}.items():
         _tag(session, spec, summary, trial_id, tags)
 
 
@@ -54,7 +56,7 @@ def outcome_tags(summary: Summary) -> dict[str, list[str]]:
 def _tag(
     session: Session, spec: SearchSpec, summary: Summary, trial_id: str, tags: Sequence[str]
 ) -> None:
-    """Open the W&B run of a trial again, and add `tags` to it.
+    """Open the W&B run of a trial again, and replace the tags that the outcome gives by `tags`.
 
     Do nothing if the run already has these tags, or if it cannot be opened again.
     """
