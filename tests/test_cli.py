@@ -113,6 +113,9 @@ def test_evaluate_ranks_by_the_metric_of_the_searches(trained, tmp_path, capsys)
     for trial in trials:
         account = {"metric": {"name": "kd_efficientnet_lite0", "goal": "minimize"}}
         (trial.parents[1] / "summary.json").write_text(json.dumps(account))
+    assert order()[0] == "fd_efficientnet_lite0"  # files of this name may be another program's
+    for trial in trials:
+        (trial.parents[1] / "search.yaml").touch()
     by, values = order()
     assert by == "kd_efficientnet_lite0" and values == sorted(values)
     (trials[0].parents[1] / "summary.json").unlink()

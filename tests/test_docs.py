@@ -43,6 +43,7 @@ WORDS = {
     "100-shot-obama": "pictures",
     "100-shot-panda": "pictures",
     "runs/a": "runs/demo",
+    "runs/other": "runs/demo",
     "runs/b": "runs/demo/trials/00000",
 }
 # The same with less of it.

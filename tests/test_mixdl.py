@@ -242,11 +242,3 @@ def test_costs_and_parameters():
 def test_what_else_needs_two_pictures(changes, rule):
     with pytest.raises(ValueError, match=rf"batch_size must be at least 2 .*{rule}"):
         tiny.config(**changes, **{"train.batch_size": 1})
-
-
-@pytest.mark.parametrize(
-    "changes", [{"train.zcr_d_weight": 1.0}, {"model.self_supervision": "ae_fakeclr"}]
-)
-def test_mixed_pictures_are_not_compared_with_others_that_are_not(changes):
-    with pytest.raises(ValueError, match=r"augment.policy must not have anda together with"):
-        tiny.config(**changes, **{"augment.policy": "color,anda"})

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fastgan_ray.tune.search_best import restore_search_best, save_search_best
+from fastgan_ray.tune.rounds.search_best import restore_search_best, save_search_best
 
 
 @pytest.fixture

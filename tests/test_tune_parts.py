@@ -249,7 +249,8 @@ def test_a_folder_keeps_only_what_is_of_the_trials_own_point(tmp_path, monkeypat
 
 
 def ended(name, value, state="finished", error=None):
-    return {"trial_id": name, "state": state, "value": value, "error": error}
+    point = {"model.ngf": int(name)}
+    return {"trial_id": name, "state": state, "value": value, "error": error, "point": point}
 
 
 def test_best_is_a_finished_trial_if_any_is():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastgan_ray.config.augment import TRAINING_OPS, AugmentConfig, policy_ops
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.model_rules import has_fastgan_discriminator
-from fastgan_ray.config.task_fields import INSTANCE_KINDS, PREDICTED, USED_BY
+from fastgan_ray.config.task_fields import PREDICTED, USED_BY
 from fastgan_ray.config.training import TrainConfig
 
 Model = ModelConfig | None
@@ -28,7 +28,7 @@ def broken_rule(train: TrainConfig, model: Model, augment: Augment) -> str:
     """Return the message of the first broken rule; "" if no rule is broken."""
     rules = (
         *(_of_checkpointing, _of_freezing, _of_bcr, _of_tasks, _of_alignment, _of_mixdl),
-        *(_of_one_picture, _of_anda),
+        _of_one_picture,
     )
     return next(filter(None, (rule(train, model, augment) for rule in rules)), "")
 
@@ -159,18 +159,3 @@ def _of_one_picture(train: TrainConfig, model: Model, augment: Augment) -> str:
             "BatchNorm of its generator has one value for each picture (got batch_size 1)"
         )
     return ""
-
-
-def _of_anda(train: TrainConfig, model: Model, augment: Augment) -> str:
-    if augment is None or "anda" not in policy_ops(augment.policy):
-        return ""
-    kinds = set() if model is None else set(model.self_supervision.split("_"))
-    names = sorted(kinds & {*INSTANCE_KINDS})
-    if train.largest("zcr_d_weight") > 0:
-        names.append("zcr_d_weight above 0")
-    if not names:
-        return ""
-    return (
-        f"augment.policy must not have anda together with {names[0]}, which compares generated "
-        "pictures with others that anda has not mixed with real ones"
-    )

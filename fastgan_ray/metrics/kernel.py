@@ -55,7 +55,9 @@ def kernel_distance(
     x, y = check_feature_pair(real, fake)
     reals = [x] if mirrored is None else [x, check_feature_pair(mirrored, fake)[0]]
     if len(reals[-1]) != len(x):
-        raise ValueError(f"mirrored: must have {len(x)} rows, as real (got {len(reals[-1])})")
+        raise ValueError(
+            f"mirrored: must have as many rows as real, {len(x)} (got {len(reals[-1])})"
+        )
     largest = max(1.0, *(float(np.abs(part).max()) for part in (*reals, y)))
     if largest > _LARGEST:
         raise ValueError(

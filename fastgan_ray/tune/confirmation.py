@@ -48,8 +48,8 @@ from fastgan_ray.tune.rounds.folder import (
     summary_of,
     trains_all_seeds,
 )
+from fastgan_ray.tune.rounds.search_best import restore_search_best, save_search_best
 from fastgan_ray.tune.rounds.trainings import RoundRecords, RoundSearcher, order_of
-from fastgan_ray.tune.search_best import restore_search_best, save_search_best
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
 
 

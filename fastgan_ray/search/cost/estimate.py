@@ -36,9 +36,9 @@ def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOP
     return kimg * 1000 * gflop_per_image / gflops / 3600
 
 
-# The share of a complete training that a trial takes on average with the rule `chance`: 24 random
-# trials of benchmarks/data/curves.jsonl. If early values say little, the rule saves less.
-SHARE_BY_CHANCE = 0.65
+# The share of a complete training that a trial takes on average with the rule `chance`, in random
+# searches on recorded data sets (benchmarks/results/stopped.md).
+SHARE_BY_CHANCE = 0.8
 
 
 def kimg_expected(spec: SearchSpec) -> float:

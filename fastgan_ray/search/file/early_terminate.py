@@ -236,7 +236,7 @@ class Chance(_Rule):
 
     type: Literal["chance"] = "chance"
     probability: float = Field(
-        0.05,
+        0.01,
         gt=0,
         le=0.5,
         description="a trial is stopped if its probability to become one of the best is below this "

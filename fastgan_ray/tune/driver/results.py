@@ -27,7 +27,7 @@ from fastgan_ray.search.pareto import front_of
 from fastgan_ray.search.repeats import configuration_key
 from fastgan_ray.train.best import BEST, LAST
 from fastgan_ray.tune.driver.records import Record, TrialRecords
-from fastgan_ray.tune.search_best import restore_search_best
+from fastgan_ray.tune.rounds.search_best import restore_search_best
 from fastgan_ray.tune.suggest.settled import settled_sentence
 
 # The sections of the configuration that the published FastGAN defines. A trial that differs only in
