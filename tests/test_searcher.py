@@ -15,6 +15,7 @@ from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.space import grid
 from fastgan_ray.tune.suggest.searcher import StudySearcher
+from fastgan_ray.tune.suggest.study import point_count
 
 METRIC = "fd_efficientnet_lite0"
 SPACE = """
@@ -459,6 +460,7 @@ def test_a_failed_trial_that_continues_is_learnt_from(tmp_path):
     assert ask(resumed) == {**first, "train.seed": 1}  # its next seed
     finish(resumed, 0, 5.0)  # a late report of a trial that has ended changes nothing
     assert resumed.study.trials[1].value == 6.0
+    assert point_count(resumed.study) == 1  # one point, with two seeds
 
 
 def test_a_search_whose_file_has_another_name_keeps_its_study(tmp_path):

@@ -316,7 +316,7 @@ def test_a_run_that_cannot_be_written_is_named(run, capsys):
     (run / "votes").write_text("not a folder")
     assert vote(run, "--pairs", 10) == 2
     printed = " ".join(capsys.readouterr().err.split())
-    assert "votes" in printed and "so they must be writable" in printed
+    assert "votes" in printed and "cannot be read or written" in printed
 
 
 def test_a_voters_name_is_text_and_no_markup(run, capsys):

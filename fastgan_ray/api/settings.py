@@ -39,7 +39,8 @@ def changes(
     errors = ErrorList("settings")
     if data is not None and given.get("data.path", fields["data.path"]) != fields["data.path"]:
         raise UserError(
-            f"data.path: is set twice, to {fields['data.path']} and to {given['data.path']}"
+            f"data.path: is set twice, to {fields['data.path']} and to {given['data.path']}; "
+            "leave one of them out"
         )
     check_alone(given, errors)
     errors.check()

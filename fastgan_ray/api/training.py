@@ -72,9 +72,9 @@ def run_training(
 def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
     """Return the checkpoint from which the training in `out` continues, if `resume` is True.
 
-    Otherwise, return None. A checkpoint whose evaluation was not recorded does not count, because
-    the training was killed between both. Raise UserError if `out` has no training to resume, or if
-    `resume` and `overwrite` are both True.
+    Otherwise, return None. If the training was killed before it recorded the evaluation of its
+    newest checkpoint, return the checkpoint before it, so that this evaluation is made again. Raise
+    UserError if `out` has no training to resume, or if `resume` and `overwrite` are both True.
     """
     from fastgan_ray.train.checkpoint import interrupted
     from fastgan_ray.train.find_checkpoint import find_checkpoint

@@ -95,7 +95,9 @@ def train(
     start = {} if init_from is None else {"train.init_from": init_from}
     given = opt.settings(assignments).get("train.init_from", init_from)
     if init_from is not None and given != init_from:
-        raise UserError(f"train.init_from: is set twice, to {init_from} and to {given}")
+        raise UserError(
+            f"train.init_from: is set twice, to {init_from} and to {given}; leave one of them out"
+        )
     if dry_run:
         overrides = start | opt.overrides(data, assignments, embedded)
         _print_plan(config, out, resume, overwrite, overrides)

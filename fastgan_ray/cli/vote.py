@@ -67,12 +67,12 @@ def vote(
     `report` and `compare` also show the result.
     """
     if add:
-        with writable_runs():
+        with _named_files():
             _add(runs, add)
         return
     if math.isqrt(pictures) ** 2 != pictures or not 1 <= pictures <= 36:
         raise UserError(f"--pictures: must be 1, 4, 9, 16, 25 or 36 (got {pictures})")
-    with writable_runs():
+    with _named_files():
         path = _write_page(runs, top, pairs, pictures, seed, data)
     print_line(f"wrote a page with {pairs} pairs to {path}")
     names = " ".join(map(str, runs))
@@ -82,13 +82,15 @@ def vote(
 
 
 @contextlib.contextmanager
-def writable_runs() -> Iterator[None]:
+def _named_files() -> Iterator[None]:
     """Turn errors of the file system into a UserError that names the file."""
     try:
         yield
     except OSError as error:
-        rule = "votes are stored in the folders of the runs, so they must be writable"
-        raise UserError(f"{error.filename}: {error.strerror}; {rule}") from error
+        raise UserError(
+            f"{error.filename or 'a file'}: cannot be read or written ({error.strerror or error}). "
+            "The page and the votes are stored in the folders of the runs."
+        ) from error
 
 
 def _write_page(

@@ -27,7 +27,12 @@ _FIELDS = [
 def broken_rule(train: TrainConfig, model: Model, augment: Augment) -> str:
     """Return the message of the first broken rule; "" if no rule is broken."""
     rules = (
-        *(_of_checkpointing, _of_freezing, _of_bcr, _of_tasks, _of_alignment, _of_mixdl),
+        _of_checkpointing,
+        _of_freezing,
+        _of_bcr,
+        _of_tasks,
+        _of_alignment,
+        _of_mixdl,
         _of_one_picture,
     )
     return next(filter(None, (rule(train, model, augment) for rule in rules)), "")

@@ -7,7 +7,7 @@ much time as torch-fidelity needs for its subsets, and a quarter of the memory.
 
 from __future__ import annotations
 
-import itertools
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,19 +135,25 @@ def _sums(
     rows, columns, squares = np.empty(count), np.zeros(len(others[0])), 0.0
     products = [product_with(other) for other in others]
     for start in range(0, count, _BLOCK):
-        kernel = np.zeros(())
-        for product, view in itertools.product(products, views):
-            values = product(view[start : start + _BLOCK])
-            values *= 1 / (width * unit)
-            values += 1 / unit
-            values *= values * values
-            kernel = values if kernel.ndim == 0 else kernel + values
-        if len(views) * len(others) > 1:
-            kernel /= len(views) * len(others)
+        parts = [
+            _kernel(product(view[start : start + _BLOCK]), width, unit)
+            for product in products
+            for view in views
+        ]
+        kernel = functools.reduce(np.add, parts)
+        kernel *= 1 / len(parts)
         rows[start : start + _BLOCK] = kernel.sum(axis=1)
         columns += kernel.sum(axis=0)
         squares += float(np.vdot(kernel, kernel))
     return rows, columns, squares
+
+
+def _kernel(products: Array, width: int, unit: float) -> Array:
+    """Turn inner products of rows of `width` features into kernel values, in place."""
+    products *= 1 / (width * unit)
+    products += 1 / unit
+    products *= products * products
+    return products
 
 
 def _jackknife(within: Array, between: Array) -> float:

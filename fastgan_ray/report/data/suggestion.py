@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fastgan_ray.counting import counted
+from fastgan_ray.search.file.model import NAME
 
 Facts = dict[str, Any]
 
 CPU_RESOLUTION = 64
-LONGEST_NAME = 100  # of a search
 _MOSTLY = 0.5
 
 
@@ -113,7 +113,8 @@ def _model_choices(facts: Facts, has_gpu: bool) -> Iterator[Choice]:
 
 def _search_lines(path: str, has_gpu: bool) -> list[str]:
     words = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(path).name.split(".")[0]).strip("-_")
-    name = words[:LONGEST_NAME].rstrip("-_") or "pictures"
+    allowed = re.match(NAME, words)
+    name = allowed[0].rstrip("-_") if allowed else "pictures"
     if has_gpu:
         return [
             f"name: {json.dumps(name)}",

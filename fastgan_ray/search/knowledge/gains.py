@@ -48,8 +48,9 @@ def expected_gain(spec: SearchSpec, kimg: float) -> Gain | None:
     recorded = _recorded()
     ratio = base_config(spec).model.resolution / recorded["resolution"]
     of_set = recorded["gains"].get(spec.sampler)
-    unlike = spec.sampler == "curves" and not spec.knowledge
-    if of_set is None or not 1 / SIMILAR <= ratio <= SIMILAR or spec.costs or unlike:
+    is_simulated = of_set is not None and 1 / SIMILAR <= ratio <= SIMILAR and not spec.costs
+    without_recordings = spec.sampler == "curves" and not spec.knowledge
+    if not is_simulated or without_recordings:
         return None
     sizes = recorded["sizes"]
     trainings = min(kimg / longest_kimg(spec), sizes[-1])

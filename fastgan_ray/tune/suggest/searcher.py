@@ -102,6 +102,9 @@ class StudySearcher(Searcher):
     @property
     def study(self) -> optuna.Study:
         """The Optuna study, which is opened when this property is first used."""
+        return self._opened_study()
+
+    def _opened_study(self) -> optuna.Study:
         if self._study is None:
             self._study = open_study(
                 self._spec, self._journal, self.state.sampler, self._earlier_trials
@@ -204,11 +207,11 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """Record in the study how a trial ended, unless this is already recorded."""
-        if not error:
+        row = result or {}
+        if not error and row.get("outcome", "failed") != "failed":
             self._continue_failed(trial_id)
         if trial_id not in self.state.running:
             return
-        row = result or {}
         self.on_trial_result(trial_id, row)
         number = self.state.running.pop(trial_id)
         outcome = "failed" if error else row.get("outcome", "failed")
@@ -223,19 +226,21 @@ class StudySearcher(Searcher):
 
         Optuna's trial stays failed, so the trial gets another one in the study.
         """
+        if trial_id in self.state.running:
+            return
         failed = failed_trial(self.study, trial_id)
-        if failed is None or trial_id in self.state.running:
+        if failed is None:
             return
         trial, _ = ask(self.study, self._spec.space, point_of(failed, self._spec.space))
         for key in ("trial_id", "seed", "repeat_of"):
             if key in failed.user_attrs:
                 trial.set_user_attr(key, failed.user_attrs[key])
+        trial.set_user_attr("continues", True)
         self.state.running[trial_id] = trial.number
 
     def save(self, checkpoint_path: str) -> None:
         """Write the searcher's state and the journal's current length to a file."""
-        # The attribute `study` also opens the study; otherwise, the journal might be empty.
-        assert self.study.study_name
+        self._opened_study()  # otherwise, the journal might not exist yet
         with Path(checkpoint_path).open("wb") as file:
             pickle.dump((self._journal.stat().st_size, self.state), file)
 

@@ -6,7 +6,8 @@ images that the trial has seen. A trial that took over another trial's weights i
 because its settings changed. A trial that diverged or ran out of memory is PRUNED and violates a
 constraint, so that TPE avoids similar points. A failed trial is FAIL. The trial's user attribute
 `outcome` has the exact outcome. A trial that trains an earlier trial's configuration with another
-seed has the user attribute `repeat_of`: the id of the earlier trial.
+seed has the user attribute `repeat_of`: the id of the earlier trial. If a failed trial continues
+after `--resume`, the study gets a second trial with the same id and the user attribute `continues`.
 """
 
 from __future__ import annotations
@@ -109,9 +110,9 @@ def failed_trial(study: optuna.Study, trial_id: str) -> FrozenTrial | None:
 
 
 def point_count(study: optuna.Study) -> int:
-    """Return the number of points in the study; the points of repeated trials count once."""
+    """Return the number of points in the study; those of trials that share a point count once."""
     trials = study.get_trials(deepcopy=False)
-    return sum("repeat_of" not in trial.user_attrs for trial in trials)
+    return sum(not {"repeat_of", "continues"} & trial.user_attrs.keys() for trial in trials)
 
 
 def incomplete(study: optuna.Study, seeds: int) -> list[list[FrozenTrial]]:

@@ -93,8 +93,10 @@ class Session:
             consequence = (
                 "so the rest is logged offline" if online else "so nothing more is logged to W&B"
             )
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            print(f"W&B failed, {consequence}; the training continues. {reason}", file=sys.stderr)
+            print(
+                f"W&B failed, {consequence}; the training continues. {_reason(error)}",
+                file=sys.stderr,
+            )
             self.attempt(call, *arguments)
 
     def can_reopen(self, name: str) -> bool:
@@ -177,9 +179,13 @@ def close(run: wandb.Run, exit_code: int = 0) -> None:
     except Exception as error:
         if run.offline:
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise SilentServerError(reason) from error
+        raise SilentServerError(_reason(error)) from error
     (folder / UNSENT).unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return the type and the text of an error in one line of at most 200 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def require_mode(mode: str) -> None:
