@@ -250,6 +250,28 @@ def test_errors_are_the_spread_over_new_draws(n, m, d, shift, high):
         assert 0.8 < np.sqrt(np.mean(errors**2)) / np.std(values, ddof=1) < high
 
 
+@pytest.mark.parametrize(("n", "m", "d"), [(12, 40, 50), (30, 50, 8), (40, 30, 16)])
+def test_a_picture_and_its_mirror_image_are_left_out_together(n, m, d):
+    real, fake = features(n, d, 27), features(m, d, 28, shift=0.5)
+    mirrored = 0.9 * real + 0.4 * features(n, d, 29)
+    reals = np.concatenate([real, mirrored])
+    value, over_fakes, over_both = frechet_distance_with_errors(real, fake, mirrored)
+    alone = frechet_distance_with_errors(reals, fake)
+    assert (value, over_fakes) == pytest.approx(alone[:2], rel=1e-9)
+    without_pairs = [
+        frechet_distance(np.delete(reals, [i, n + i], axis=0), fake) for i in range(n)
+    ]
+    expected = np.sqrt(over_fakes**2 + (n - 1) * np.var(without_pairs))
+    assert over_both == pytest.approx(expected, rel=0.1)
+    assert over_both > 1.1 * alone[2]  # pictures and mirror images are no independent pictures
+
+
+def test_mirror_images_must_be_as_many_as_the_pictures():
+    real, fake = features(5, 4, 30), features(6, 4, 31)
+    with pytest.raises(ValueError, match=r"mirrored_features: .* \(5, 4\) \(got \(4, 4\)\)"):
+        frechet_distance_with_errors(real, fake, real[:4])
+
+
 def test_errors_scale_with_the_features():
     real, fake = features(20, 8, 24), features(30, 8, 25, shift=1)
     measured = np.array(frechet_distance_with_errors(real, fake))

@@ -46,18 +46,23 @@ CLOSEST_PAIRS = 16
 class MetricInputs(NamedTuple):
     """The inputs of all metrics, computed once for an evaluation.
 
-    `real` (n, d) are the features that metrics compare with; `fake` (m, d) are the features of
+    `real` (n, d) are the features of the reference pictures; `mirrored` (n, d) are those of their
+    mirror images, or None if metrics do not compare with them. `fake` (m, d) are the features of
     generated pictures. `logits` (m, classes) are the classifier's outputs for generated pictures,
     or None if the extractor has no classifier. `nearest` has the nearest training picture of each
-    generated picture, to detect copies. If `has_mirrored` is True, the second half of `real` has
-    the mirror images of the first half, in the same order.
+    generated picture, to detect copies.
     """
 
     real: Features
     fake: Features
     logits: npt.NDArray[np.float32] | None
     nearest: NearestTraining
-    has_mirrored: bool = False
+    mirrored: Features | None = None
+
+    @property
+    def reference(self) -> Features:
+        """All features that metrics compare with: (n, d), or (2n, d) with mirror images."""
+        return self.real if self.mirrored is None else np.concatenate([self.real, self.mirrored])
 
 
 class Evaluation(NamedTuple):
@@ -162,11 +167,10 @@ def _metric_inputs(
     features: Tensor, reference: Reference, extractor: Extractor, config: EvalConfig
 ) -> MetricInputs:
     real, mirrored, training = reference
-    use_mirrored = config.mirrored_reference and mirrored is not None
     training = training or reference
     return MetricInputs(
-        real=np.concatenate([real, mirrored]) if use_mirrored else real,
-        has_mirrored=use_mirrored,
+        real=real,
+        mirrored=mirrored if config.mirrored_reference else None,
         fake=features.numpy(),
         logits=extractor.logits(features).numpy() if extractor.logits else None,
         nearest=nearest_training(training.features, features.numpy(), training.mirrored),
@@ -179,16 +183,13 @@ def _as_stored(images_BCHW: Tensor) -> Tensor:
 
 
 def _frechet(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
-    return _with_errors(
-        metric_name(config, "fd"), frechet_distance_with_errors(inputs.real, inputs.fake)
-    )
+    values = frechet_distance_with_errors(inputs.real, inputs.fake, inputs.mirrored)
+    return _with_errors(metric_name(config, "fd"), values)
 
 
 def _kernel(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
-    real, mirrored = inputs.real, None
-    if inputs.has_mirrored:
-        real, mirrored = np.split(inputs.real, 2)
-    return _with_errors(metric_name(config, "kd"), kernel_distance(real, inputs.fake, mirrored))
+    values = kernel_distance(inputs.real, inputs.fake, inputs.mirrored)
+    return _with_errors(metric_name(config, "kd"), values)
 
 
 def _with_errors(name: str, values: tuple[float, float, float]) -> dict[str, float]:
@@ -196,9 +197,10 @@ def _with_errors(name: str, values: tuple[float, float, float]) -> dict[str, flo
 
 
 def _manifold(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
-    if min(len(inputs.real), len(inputs.fake)) <= NEIGHBOURS:
+    real = inputs.reference
+    if min(len(real), len(inputs.fake)) <= NEIGHBOURS:
         return {}
-    values = precision_recall_density_coverage(inputs.real, inputs.fake, NEIGHBOURS)
+    values = precision_recall_density_coverage(real, inputs.fake, NEIGHBOURS)
     return {manifold_name(name): value for name, value in values.items()}
 
 
@@ -211,7 +213,7 @@ def _inception_score(inputs: MetricInputs, config: EvalConfig) -> dict[str, floa
 
 
 def _diversity(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
-    return {"diversity": diversity(inputs.real, inputs.fake)}
+    return {"diversity": diversity(inputs.reference, inputs.fake)}
 
 
 def _memorisation(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
