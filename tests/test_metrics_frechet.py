@@ -258,9 +258,7 @@ def test_a_picture_and_its_mirror_image_are_left_out_together(n, m, d):
     value, over_fakes, over_both = frechet_distance_with_errors(real, fake, mirrored)
     alone = frechet_distance_with_errors(reals, fake)
     assert (value, over_fakes) == pytest.approx(alone[:2], rel=1e-9)
-    without_pairs = [
-        frechet_distance(np.delete(reals, [i, n + i], axis=0), fake) for i in range(n)
-    ]
+    without_pairs = [frechet_distance(np.delete(reals, [i, n + i], axis=0), fake) for i in range(n)]
     expected = np.sqrt(over_fakes**2 + (n - 1) * np.var(without_pairs))
     assert over_both == pytest.approx(expected, rel=0.1)
     assert over_both > 1.1 * alone[2]  # pictures and mirror images are no independent pictures
