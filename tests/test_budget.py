@@ -14,11 +14,17 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.budget import Budget
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import SearchSpec
-from fastgan_ray.tune.driver.budget import FINISHED, BudgetedSearcher, BudgetStopper, BudgetTracker
+from fastgan_ray.tune.driver.budget import (
+    FINISHED,
+    BudgetedSearcher,
+    BudgetStopper,
+    BudgetTracker,
+    Used,
+)
 from fastgan_ray.tune.driver.live_table_text import headline
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
-from fastgan_ray.tune.rounds.folder import trained_kimg
+from fastgan_ray.tune.rounds.folder import reusable_kimg, used_by
 from fastgan_ray.tune.search import run_search
 from fastgan_ray.tune.trial.folder import stop_reason
 
@@ -229,12 +235,38 @@ def test_a_search_ends_with_its_budget(runs, capfd):
 
 def test_what_an_earlier_confirmation_took_counts(tmp_path):
     """A search with a larger limit continues after its confirmation."""
-    tracker = BudgetTracker(Budget(kimg=130), 15.0, tmp_path, Clock(), confirmed_kimg=30.0)
+    tracker = BudgetTracker(Budget(kimg=130), 15.0, tmp_path, Clock(), confirmed=Used(30.0))
     tracker.state["kimg"] = {f"{number:05d}": 5.0 for number in range(14)}
     assert tracker.kimg_left() == 130 - 70 - 30
     assert tracker.fits({}, 5.0) and tracker.fits({"14": 5.0, "15": 5.0}, 5.0)
     assert not tracker.fits({"14": 5.0, "15": 5.0, "16": 5.0}, 5.0)
     assert tracker.used()["kimg"] == {"used": 100.0, "limit": 130, "reserved": 15.0}
+
+
+def test_the_time_of_an_earlier_confirmation_counts(tmp_path):
+    """Ten trials of 1 kimg took an hour, the confirmation half an hour of one GPU."""
+    confirmed = Used(4.0, 1800.0, 1800.0)
+    limits = Budget(hours=3, gpu_hours=2.5)
+    tracker = BudgetTracker(limits, 0.0, tmp_path, Clock(), confirmed)
+    tracker.state |= {"seconds": 3600.0, "gpu_seconds": 3600.0, "kimg": {"00000": 10.0}}
+    assert {key: amounts["used"] for key, amounts in tracker.used().items()} == {
+        "hours": 1.5,
+        "gpu_hours": 1.5,
+    }
+    # The speed is that of the search alone.
+    assert tracker.kimg_left() == pytest.approx(10.0)
+    assert tracker.seconds_left() == pytest.approx(3600.0)
+
+
+def test_without_a_limit_time_is_only_counted(tmp_path):
+    clock = Clock()
+    tracker = BudgetTracker(Budget(), 0.0, tmp_path, clock)
+    tracker.tick(1)
+    clock.now += 7200
+    tracker.tick(1)
+    tracker.on_experiment_end([])
+    assert tracker.describe() == tracker.state["over"] == "" and tracker.seconds_left() is None
+    assert used_by(tmp_path) == Used(0.0, 7200.0, 7200.0)
 
 
 def test_the_images_that_fill_a_last_batch_do_not_count(tmp_path):
@@ -246,8 +278,8 @@ def test_the_images_that_fill_a_last_batch_do_not_count(tmp_path):
 
 
 def test_a_confirmation_knows_what_it_has_trained(tmp_path):
-    assert trained_kimg(tmp_path) == (0, 0)
+    assert used_by(tmp_path) == Used() and reusable_kimg(tmp_path) == 0
     trials = [("published default", 5.0), ("trial 00001", 5.0), ("trial 00001", 2.0)]
     entries = [{"arm": arm, "kimg": kimg} for arm, kimg in trials]
     (tmp_path / "ablation.json").write_text(json.dumps({"trials": entries}))
-    assert trained_kimg(tmp_path) == (12.0, 5.0)
+    assert used_by(tmp_path) == Used(12.0) and reusable_kimg(tmp_path) == 5.0

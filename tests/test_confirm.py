@@ -32,6 +32,7 @@ from fastgan_ray.search.verdict import outcome
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.rounds.folder import FOLDER, used_by
 from fastgan_ray.tune.rounds.trainings import RoundSearcher, order_of
 from fastgan_ray.tune.search import confirm_run, run_search
 
@@ -534,9 +535,11 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     assert summary["confirmation"]["unfinished"] == 1
     assert summary["verdict"].startswith("Best: ") and summary["best"]["trial_id"] == "00001"
     assert "and --resume." in capfd.readouterr().out
-    before = logs(folder)
+    before, seconds = logs(folder), used_by(folder / FOLDER).seconds
+    assert seconds > 0
 
     run_search(spec, replace(options, max_concurrent=None, resume=True), objectives.lucky)
+    assert used_by(folder / FOLDER).seconds > seconds  # a search that continues counts this time
     summary = json.loads((folder / "summary.json").read_text())
     assert {name: logs(folder)[name] for name in ("trials/00000", "trials/00001")} == {
         name: before[name] for name in ("trials/00000", "trials/00001")

@@ -147,12 +147,12 @@ def invert(
         generator, config.model.nz, pictures, distance, steps, progress()
     ):
         inversions[name] = inversion
+        save_inversions(pictures, inversions, out)  # nothing is lost if the next one is interrupted
         if not as_json:
             print_line(
                 f"{name}: perceptual distance {inversion.distance:.3f} ({inversion.start:.3f} "
                 f"before the first step), mean squared error {inversion.mse:.3f}"
             )
-    save_inversions(pictures, inversions, out)
     if as_json:
         keys = ("start", "distance", "mse")
         print_json({name: {k: getattr(i, k) for k in keys} for name, i in inversions.items()})

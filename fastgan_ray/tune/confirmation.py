@@ -29,11 +29,13 @@ from fastgan_ray.search.confirmation import (
     ended_values,
     new_seeds,
 )
+from fastgan_ray.search.file.budget import Budget
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec
 from fastgan_ray.search.repeats import configuration_key
 from fastgan_ray.search.sequential import Rules, decide, looks_one_by_one
 from fastgan_ray.search.verdict import outcome
 from fastgan_ray.tune.ablation import ablation_of
+from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.results import keep_best
 from fastgan_ray.tune.driver.run_experiment import run_and_follow_up
 from fastgan_ray.tune.driver.terminal import say
@@ -227,6 +229,8 @@ def _train(
             ablation, order, rules, earlier, limit
         ),
         make_records=lambda folder: RoundRecords(folder, ablation, order, earlier, rules),
+        # Only counts: a search that continues afterwards counts the confirmation's time, too.
+        make_tracker=lambda folder: BudgetTracker(Budget(), 0.0, folder),
     )
     return run_and_follow_up(experiment, folder, replace(context, options=options))[1]
 

@@ -50,7 +50,7 @@ from fastgan_ray.tune.experiment import (
     experiment_context,
 )
 from fastgan_ray.tune.preflight import absolute_paths, check_inputs, check_this_machine
-from fastgan_ray.tune.rounds.folder import FOLDER, confirmation_size, trained_kimg
+from fastgan_ray.tune.rounds.folder import FOLDER, confirmation_size, reusable_kimg, used_by
 from fastgan_ray.tune.storage.remote import without_password
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 from fastgan_ray.tune.trial.objective import Objective, train_objective
@@ -88,14 +88,12 @@ def _experiment(spec: SearchSpec, earlier_trials: list[EarlierTrial]) -> Experim
         return StudySearcher(spec, journal, max_concurrent, configure, earlier_trials)
 
     def make_tracker(folder: Path) -> BudgetTracker:
-        confirmed, reused = trained_kimg(folder / FOLDER)
-        reserved = max(0.0, plan.kimg - reused)
-        return BudgetTracker(spec.budget, reserved, folder, confirmed_kimg=confirmed)
+        reserved = max(0.0, plan.kimg - reusable_kimg(folder / FOLDER))
+        return BudgetTracker(spec.budget, reserved, folder, confirmed=used_by(folder / FOLDER))
 
     def confirm(summary: Summary, records: TrialRecords, context: ExperimentContext) -> Summary:
         tracker = make_tracker(records.folder)
-        _, reused = trained_kimg(records.folder / FOLDER)
-        left = tracker.kimg_left() + reused
+        left = tracker.kimg_left() + reusable_kimg(records.folder / FOLDER)
         fitted = fit_to_budget(spec, plan, left) if plan.top else plan
         summary = {**summary, "budget": tracker.used()}
         summary = confirm_search(spec, fitted, summary, records.folder, context)

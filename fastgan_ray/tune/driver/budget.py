@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune import Stopper
 from ray.tune.experiment import Trial
@@ -36,6 +36,14 @@ MAX_RESERVED_SHARE = 0.5
 ROUNDING = 1e-9
 
 
+class Used(NamedTuple):
+    """Used kimg (thousands of training images), seconds and GPU seconds."""
+
+    kimg: float = 0.0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+
 class BudgetTracker(TrialCallback):
     """Counts the time and kimg that a search uses, and stores them in `folder`/budget.json.
 
@@ -43,7 +51,7 @@ class BudgetTracker(TrialCallback):
     "gpu_seconds", "kimg" and "over". "kimg" is a dict from a trial's name to its kimg. "over" is
     the reason why running trials must stop; it is "" if they may continue. `reserved_kimg` is the
     number of kimg that the confirmation needs. If the search continues after a confirmation,
-    `confirmed_kimg` is the number of kimg that it took. `clock` returns the time in seconds.
+    `confirmed` is what this confirmation has used. `clock` returns the time in seconds.
     """
 
     def __init__(
@@ -52,10 +60,10 @@ class BudgetTracker(TrialCallback):
         reserved_kimg: float,
         folder: Path,
         clock: Callable[[], float] = time.monotonic,
-        confirmed_kimg: float = 0.0,
+        confirmed: Used = Used(),  # noqa: B008 - immutable
     ) -> None:
         self.budget = budget
-        self._confirmed_kimg = confirmed_kimg
+        self._confirmed = confirmed
         self.path = folder / FILE
         self._reserved_kimg = reserved_kimg
         self._clock = clock
@@ -126,19 +134,19 @@ class BudgetTracker(TrialCallback):
         use.
         """
         return {
-            key: {"used": used, "limit": limit, "reserved": self._reserved(key, used, limit)}
+            key: {"used": used, "limit": limit, "reserved": self._reserved(key, limit)}
             for key, used, limit in self._limited()
         }
 
     def describe(self) -> str:
-        """Return one line that says how much of the budget is used."""
+        """Return one line that says how much of the budget is used; "" if nothing is limited."""
         parts = []
         for key, amounts in self.used().items():
             text = f"{amounts['used']:.3g} of {amounts['limit']:g} {key.replace('_', '-')}"
             if amounts["reserved"]:
                 text += f" ({amounts['reserved']:.3g} reserved for the confirmation)"
             parts.append(text)
-        return f"budget: {', '.join(parts)}"
+        return f"budget: {', '.join(parts)}" if parts else ""
 
     def seconds_left(self) -> float | None:
         """Return how many seconds the search can still run; None if this is unknown.
@@ -148,9 +156,9 @@ class BudgetTracker(TrialCallback):
         """
         seconds = self.state["seconds"]
         left = [
-            (limit - self._reserved(key, used, limit) - used) / used * seconds
+            (limit - self._reserved(key, limit) - used) / self._own(key) * seconds
             for key, used, limit in self._limited()
-            if used > 0
+            if self._own(key) > 0
         ]
         return max(0.0, min(left)) if left else None
 
@@ -164,8 +172,8 @@ class BudgetTracker(TrialCallback):
         for key, used, limit in self._limited():
             if key == "kimg":
                 left.append(limit - used)
-            elif used:
-                left.append(max(0.0, limit - used) * self.kimg / used)
+            elif own := self._own(key):
+                left.append(max(0.0, limit - used) * self.kimg / own)
         return min(left)
 
     def fits(self, lengths: Mapping[str, float], longest: float) -> bool:
@@ -176,31 +184,41 @@ class BudgetTracker(TrialCallback):
         if self.budget.kimg is None:
             return True
         ended: float = sum(kimg for name, kimg in self.state["kimg"].items() if name not in lengths)
-        confirmed = self._confirmed_kimg + self._reserved_kimg
+        confirmed = self._confirmed.kimg + self._reserved_kimg
         needed = ended + sum(lengths.values()) + longest + confirmed
         limit: float = self.budget.kimg * (1 + ROUNDING)
         return needed <= limit
 
     def _limited(self) -> list[tuple[str, float, float]]:
-        """Return the name, the used amount and the limit of each quantity that has a limit."""
+        """Return (name, used amount with a confirmation's, limit) of each limited quantity."""
         amounts = [
-            ("kimg", self.kimg + self._confirmed_kimg, self.budget.kimg),
-            ("hours", self.state["seconds"] / 3600, self.budget.hours),
-            ("gpu_hours", self.state["gpu_seconds"] / 3600, self.budget.gpu_hours),
+            ("kimg", self._confirmed.kimg, self.budget.kimg),
+            ("hours", self._confirmed.seconds / 3600, self.budget.hours),
+            ("gpu_hours", self._confirmed.gpu_seconds / 3600, self.budget.gpu_hours),
         ]
-        return [(key, used, limit) for key, used, limit in amounts if limit is not None]
+        return [
+            (key, self._own(key) + confirmed, limit)
+            for key, confirmed, limit in amounts
+            if limit is not None
+        ]
 
-    def _reserved(self, key: str, used: float, limit: float) -> float:
+    def _own(self, key: str) -> float:
+        """Return how much of a quantity the search itself has used, without a confirmation."""
+        if key == "kimg":
+            return self.kimg
+        return float(self.state["seconds" if key == "hours" else "gpu_seconds"]) / 3600
+
+    def _reserved(self, key: str, limit: float) -> float:
         if key == "kimg":
             return self._reserved_kimg
         if not self.kimg:
             return 0.0
-        needed = RESERVE_MARGIN * self._reserved_kimg * used / self.kimg
+        needed = RESERVE_MARGIN * self._reserved_kimg * self._own(key) / self.kimg
         return min(needed, MAX_RESERVED_SHARE * limit)
 
     def _over(self) -> str:
         for key, used, limit in self._limited():
-            if key != "kimg" and used + self._reserved(key, used, limit) >= limit:
+            if key != "kimg" and used + self._reserved(key, limit) >= limit:
                 return f"the budget is used up: {self.describe().removeprefix('budget: ')}"
         return ""
 

@@ -12,6 +12,8 @@ from fastgan_ray.search.ablation import AblationSpec
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import DEFAULT
 from fastgan_ray.search.sequential import Rules
+from fastgan_ray.tune.driver.budget import FILE as BUDGET
+from fastgan_ray.tune.driver.budget import Used
 
 FOLDER = "confirm"  # the confirmation's folder, inside the search's folder
 # A JSON file in FOLDER. "earlier" has the names of the trials that ended before the confirmation
@@ -39,14 +41,21 @@ def summary_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text())) if path.is_file() else {"trials": []}
 
 
-def trained_kimg(folder: Path) -> tuple[float, float]:
-    """Return the kimg that a confirmation has trained, and those of the published default alone.
+def used_by(folder: Path) -> Used:
+    """Return what a confirmation has used so far, over all its starts."""
+    path = folder / BUDGET
+    time = json.loads(path.read_text()) if path.is_file() else {}
+    kimg = sum(trial["kimg"] for trial in summary_of(folder)["trials"])
+    return Used(kimg, time.get("seconds", 0.0), time.get("gpu_seconds", 0.0))
 
-    A confirmation with other trials uses the trainings of the default again.
+
+def reusable_kimg(folder: Path) -> float:
+    """Return the kimg of a confirmation's trainings of the published default.
+
+    A confirmation with other trials uses these trainings again.
     """
     trials = summary_of(folder)["trials"]
-    of_default = (trial["kimg"] for trial in trials if trial["arm"] == DEFAULT)
-    return sum(trial["kimg"] for trial in trials), sum(of_default)
+    return sum((trial["kimg"] for trial in trials if trial["arm"] == DEFAULT), 0.0)
 
 
 def _start_of(folder: Path) -> dict[str, Any]:
