@@ -53,7 +53,7 @@ def search(moves: Moves, task: Task, seed: int) -> BestPoints:
     """Search a task; the best point is that with the best expected value."""
     spec = task.spec("method: bayes\nsampler: curves", "", seed, task.kimg[-1])
     knowledge = knowledge_of(spec, plain=plain_share_of(base_config(spec).data))
-    state = State(spec, knowledge, random_pool(spec.space, seed, knowledge), [])
+    state = State(spec, knowledge, random_pool(spec.space, seed, task.kimg[-1], knowledge), [])
     queue: list[tuple[float, int]] = []  # (time of the next report, trial)
     ends: dict[int, int] = {}  # {running trial: the number of reports at which it pauses or ends}
     now = 0.0
@@ -96,8 +96,8 @@ def _next_move(state: State, moves: Moves, task: Task, seed: int) -> tuple[int, 
         return _start(state, task, rng.choice(state.pool.points), seed), rows
     posterior = fitted(spec.space, trials, task.kimg[-1], state.hyper, state.knowledge)
     state.hyper = posterior.hyper
-    posterior = with_running(posterior, trials)
-    means = posterior.means_at_end(state.pool.columns) + state.pool.effects
+    posterior = with_running(posterior, trials, task.kimg[-1])
+    means = posterior.means(state.pool.columns, state.pool.ends) + state.pool.effects
     new = np.argsort(means)[:KEPT]
     feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
     known = [part[feasible] for part in posterior.points]
@@ -126,7 +126,13 @@ def _next_move(state: State, moves: Moves, task: Task, seed: int) -> tuple[int, 
     point, trial_index, until = (np.array(column) for column in zip(*choices, strict=True))
     times = np.log(np.array(task.kimg)[until - 1] / task.kimg[-1])
     gains = knowledge_gradient(
-        posterior, candidates, len(feasible), Actions(point, trial_index, times), 0.0, effects
+        posterior,
+        candidates,
+        np.zeros(len(effects)),
+        len(feasible),
+        Actions(point, trial_index, times),
+        0.0,
+        effects,
     )
     if moves.by_cost:
         done = np.array([len(state.trials[i].steps) if i >= 0 else 0 for i in trial_index])

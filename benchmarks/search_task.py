@@ -125,7 +125,7 @@ def best_expected(space: SearchSpace, total_kimg: float) -> Choose:
         points = encode(space, [trial.point for trial in trials])
         rows = rows_of(trials, total_kimg, MAX_ROWS)
         start = fit(points, rows, prior(len(points)), start)
-        means = Posterior(start, points, rows).means_at_end(points)
+        means = Posterior(start, points, rows).means(points, np.zeros(len(trials)))
         return ended[int(np.argmin(means))].point
 
     return choose

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from fastgan_ray.search.curves.chance import correlation, forecast
-from fastgan_ray.search.curves.kernel import Hyperparameters
+from fastgan_ray.search.curves.chance import forecast
+from fastgan_ray.search.curves.kernel import Hyperparameters, correlation_with_end
 from fastgan_ray.search.curves.posterior import prior
 from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.file.early_terminate import Chance
@@ -108,4 +108,6 @@ def test_correlations_are_those_of_drawn_curves():
     constant_luck = rng.normal(size=200_000) * hyper.luck
     nuggets = rng.normal(size=(2, 200_000)) * hyper.nugget
     early, end = (constant + change[i] + luck[i] + constant_luck + nuggets[i] for i in range(2))
-    assert correlation(hyper, share) == pytest.approx(np.corrcoef(early, end)[0, 1], abs=0.01)
+    assert correlation_with_end(hyper, share) == pytest.approx(
+        np.corrcoef(early, end)[0, 1], abs=0.01
+    )

@@ -334,6 +334,18 @@ def test_a_failed_training_wins_nothing():
     assert nothing["sentence"].startswith("Not confirmed: no training")
 
 
+@pytest.mark.parametrize(
+    ("looks", "default", "other"),
+    [((3,), [None] * 3, [100.0, 101.0, 99.0]), ((1, 2, 3), [100.0], [None])],
+)
+def test_without_values_the_default_is_not_confirmed(looks, default, other):
+    summary = summary_of(make_trial(0, 10.0, 64), make_trial(1, 20.0, 32))
+    outcome = confirmed(make_spec(), summary, 1, looks, d=default, t1=other)
+    assert outcome["arms"][1]["verdict"] == "no verdict"
+    assert outcome["sentence"].startswith("Not confirmed: the published default was the best trial")
+    assert "but there is no verdict on trial 00001: " in outcome["sentence"]
+
+
 def test_the_default_may_have_been_the_best():
     summary = summary_of(make_trial(0, 10.0, 64), make_trial(1, 20.0, 32))
     stays = confirmed(make_spec(), summary, 1, d=GOOD, t1=[41.0, 42.2, 40.1])

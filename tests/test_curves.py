@@ -131,6 +131,10 @@ def test_the_posterior_is_that_of_dense_algebra():
     np.testing.assert_allclose(found_covariance, covariance, rtol=1e-6, atol=1e-9)
 
 
+# Log-times of the ends of nine points: most at the end of the longest training, two before.
+ENDS = np.array([0.0, 0.0, -0.5, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+
+
 def test_the_knowledge_gradient_is_the_mean_improvement_over_draws():
     """Draw the observation of each action; condition on it; take the best expected value."""
     points, rows, hyper = process()
@@ -138,10 +142,10 @@ def test_the_knowledge_gradient_is_the_mean_improvement_over_draws():
     candidates = [np.concatenate(pair) for pair in zip(points, new, strict=True)]
     posterior = Posterior(hyper, points, rows)
     actions = Actions(np.array([7, 8, 2]), np.array([-1, -1, 2]), np.array([0.0, -0.7, 0.0]))
-    gains = knowledge_gradient(posterior, candidates, 7, actions, variance=1e-4)
+    gains = knowledge_gradient(posterior, candidates, ENDS, 7, actions, variance=1e-4)
     known, matrix = dense(points, rows, hyper)
     draws = np.random.default_rng(2).normal(size=4000)
-    start = posterior.means_at_end(points).min()
+    start = posterior.means(points, ENDS[:7]).min()
     for index in range(3):
         place = actions.point[index]
         trial = actions.trial[index] if actions.trial[index] >= 0 else 99
@@ -150,7 +154,7 @@ def test_the_knowledge_gradient_is_the_mean_improvement_over_draws():
         variance = obvious_covariance(hyper, described, described) + hyper.nugget**2 + 1e-4
         variance -= cross @ np.linalg.solve(matrix, cross)
         choices = [*range(7), *([place] if place >= 7 else [])]
-        ends = [([part[i] for part in candidates], 0.0, -1) for i in choices]
+        ends = [([part[i] for part in candidates], ENDS[i], -1) for i in choices]
         to_rows = np.array([[obvious_covariance(hyper, end, row) for row in known] for end in ends])
         to_action = np.array([obvious_covariance(hyper, end, described) for end in ends])
         solved = np.linalg.solve(matrix, rows.value - rows.value.mean())
@@ -187,7 +191,7 @@ def test_what_matters_is_found_and_predicted():
 
 
 def test_the_best_candidate_is_near_the_best_and_not_where_a_trial_runs():
-    trials, pool = simulated(30), random_pool(SPACE, 0)
+    trials, pool = simulated(30), random_pool(SPACE, 0, 4.0)
     posterior = fitted(SPACE, trials, 4.0)
     point, gain = best_candidate(SPACE, trials, posterior, pool, random.Random(0))
     assert 3e-4 < point["train.lr_g"] < 3e-3 and point["train.loss"] == "hinge"
@@ -198,11 +202,35 @@ def test_the_best_candidate_is_near_the_best_and_not_where_a_trial_runs():
     assert other != point and 0 < less < gain < 0.1
 
 
+def test_a_searched_length_counts_with_its_own_end():
+    """Values fall as one over the root of kimg, whatever else: longer trainings are better."""
+    text = "method: random\nmetric: {name: fd_efficientnet_lite0}\nrun_cap: 8\nname: t\n"
+    text += "base: {eval: {extractor: efficientnet_lite0}}\nparameters:\n"
+    text += "  train.total_kimg: {values: [5, 20]}\n  train.beta1: {min: 0.0, max: 0.8}\n"
+    space = spec_from_text(text, "t.yaml").space
+    trials = []
+    for number in range(8):
+        length, luck = (5, 20)[number % 2], 1 + 0.01 * (number % 3)
+        point = {"train.total_kimg": length, "train.beta1": 0.1 * number}
+        kimgs = [kimg for kimg in (1.25, 2.5, 5.0, 10.0, 20.0) if kimg <= length]
+        trials.append(Trial(point, {kimg: 400 * luck / math.sqrt(kimg) for kimg in kimgs}))
+    posterior, pool = fitted(space, trials, 20.0), random_pool(space, 0, 20.0)
+    short, long = (
+        pool_of(space, [{"train.total_kimg": length, "train.beta1": 0.35}], 20.0)
+        for length in (5, 20)
+    )
+    means = [math.exp(posterior.means(one.columns, one.ends)[0]) for one in (short, long)]
+    assert means == pytest.approx([180, 90], rel=0.05)
+    for seed in range(3):
+        point, _ = best_candidate(space, trials, posterior, pool, random.Random(seed))
+        assert point["train.total_kimg"] == 20
+
+
 def test_a_tried_point_is_no_candidate():
     space = SPACE[:1]
-    points = random_pool(space, 0).points[:12]
+    points = random_pool(space, 0, 4.0).points[:12]
     trials = [Trial(point, {4.0: 100.0}) for point in points[:9]]
-    pool, posterior = pool_of(space, points), fitted(space, trials, 4.0)
+    pool, posterior = pool_of(space, points, 4.0), fitted(space, trials, 4.0)
     for seed in range(5):
         point, _ = best_candidate(space, trials, posterior, pool, random.Random(seed))
         assert point not in points[:9]
@@ -213,7 +241,9 @@ def test_if_no_trial_was_feasible_a_point_is_chosen_all_the_same():
         Trial(changed(SPACE, POINT, random.Random(i)), {}, is_infeasible=True) for i in range(4)
     ]
     posterior = fitted(SPACE, trials, 4.0)
-    point, gain = best_candidate(SPACE, trials, posterior, random_pool(SPACE, 0), random.Random(0))
+    point, gain = best_candidate(
+        SPACE, trials, posterior, random_pool(SPACE, 0, 4.0), random.Random(0)
+    )
     assert point not in [trial.point for trial in trials] and gain == math.inf
 
 
@@ -231,7 +261,11 @@ def test_rows_of_trials():
 
 def test_values_that_have_no_logarithm_are_scaled():
     rows = rows_of([Trial(POINT, {1.0: -1.0, 2.0: 3.0})], 2.0)
-    assert rows.value == pytest.approx([-0.1, 0.3])  # their standard deviation is 0.2
+    assert rows.value == pytest.approx([math.asinh(-1 / 3), math.asinh(1)])
+    several = [Trial(POINT, {1.0: 9.0, 2.0: last}) for last in (-1.0, 3.0)]
+    assert rows_of(several, 2.0).value[[1, 3]] == pytest.approx(
+        [math.asinh(v / 2) for v in (-1, 3)]
+    )
 
 
 def test_many_rows_are_thinned_to_the_last_and_evenly_spaced_ones():

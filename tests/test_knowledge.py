@@ -122,7 +122,7 @@ def test_a_few_trials_tell_which_data_sets_a_new_one_is_like(library):
     agreement = []
     for knowledge in (None, Knowledge([library], SPEC)):
         posterior = fitted(SPEC.space, new, 4.0, None, knowledge)
-        mean = posterior.means_at_end(encode(SPEC.space, asked, knowledge))
+        mean = posterior.means(encode(SPEC.space, asked, knowledge), np.zeros(len(asked)))
         agreement.append(np.corrcoef(mean, truth)[0, 1])
     assert agreement[1] > 0.9 > agreement[0]
 
@@ -162,7 +162,7 @@ def test_own_trials_correct_a_wrong_expectation(plain_and_not):
     knowledge = Knowledge([plain_and_not], SPEC, plain=0.55)
     new, asked = data_set("new", -1, count=8).trials, points(100, seed=2)
     posterior = fitted(SPEC.space, new, 4.0, None, knowledge)
-    mean = posterior.means_at_end(encode(SPEC.space, asked, knowledge))
+    mean = posterior.means(encode(SPEC.space, asked, knowledge), np.zeros(len(asked)))
     mean = mean + knowledge.likely_effects(asked)
     assert np.corrcoef(mean, [level(point, -1) for point in asked])[0, 1] > 0.8
 
@@ -173,7 +173,7 @@ def test_the_knowledge_gradient_counts_the_likely_effects(plain_and_not):
         knowledge = Knowledge([plain_and_not], SPEC, plain=plain)
         trials = [Trial(points(1)[0], {4.0: 150.0})]
         posterior = fitted(SPEC.space, trials, 4.0, None, knowledge)
-        pool = random_pool(SPEC.space, 0, knowledge)
+        pool = random_pool(SPEC.space, 0, 4.0, knowledge)
         chosen = best_candidate(SPEC.space, trials, posterior, pool, random.Random(0), knowledge)
         levels = [level(point, sign) for point in pool.points]
         assert level(chosen.point, sign) < np.quantile(levels, 0.3)
@@ -181,13 +181,13 @@ def test_the_knowledge_gradient_counts_the_likely_effects(plain_and_not):
 
 def test_before_any_trial_has_a_value_points_that_are_probably_good_are_tried(plain_and_not):
     knowledge = Knowledge([plain_and_not], SPEC, plain=0.05)
-    pool, suggested = random_pool(SPEC.space, 0, knowledge), []
+    pool, suggested = random_pool(SPEC.space, 0, 4.0, knowledge), []
     for number in range(3):
         suggested.append(likely_point(pool, suggested, random.Random(number)))
     levels = [level(point, -1) for point in pool.points]
     assert all(level(point, -1) < np.quantile(levels, 0.1) for point in suggested)
     assert len(set(map(str, suggested))) == 3
-    assert likely_point(random_pool(SPEC.space, 0), suggested, random.Random(0)) is None
+    assert likely_point(random_pool(SPEC.space, 0, 4.0), suggested, random.Random(0)) is None
 
 
 def test_a_restarted_search_knows_its_pictures_also_where_they_cannot_be_read(
@@ -440,24 +440,26 @@ def test_the_plan_says_what_searches_of_this_size_gained(sampler):
     small, large = (spec_from_text(f"{text}run_cap: {count}\n", "t.yaml") for count in (4, 24))
     assert expected_gain(large, 24 * 4).trainings == pytest.approx(24)
     assert 0 <= expected_gain(small, 4 * 4).chance <= expected_gain(large, 24 * 4).chance <= 1
-    assert "about 24 complete trainings" in describe_gain(large, 24 * 4)
-    assert "about 32 complete trainings" in describe_gain(large, 1000 * 4)  # the most simulated
+    assert "as much as 24 average trainings" in describe_gain(large, 24 * 4)
+    assert "as much as 32 average trainings" in describe_gain(large, 1000 * 4)  # the most simulated
     limited = spec_from_text(f"{text}run_cap: 24\nbudget: {{kimg: 40}}\nconfirm: false\n", "t.yaml")
     facts = search_facts(limited, needs_data=False)
-    assert "about 10 complete trainings" in facts["expected_gain"]
+    assert "as much as 10 average trainings" in facts["expected_gain"]
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "kimg", "why"),
     [
-        search(resolution=256).text,
-        SPEC.text.replace("sampler: curves", "sampler: gp"),
-        SPEC.text + "knowledge: false\n",
+        (search(resolution=256).text, 40.0, "simulated at 32 px only, and this one has 256 px"),
+        (SPEC.text.replace("sampler: curves", "sampler: gp"), 40.0, "curves, random, tpe only"),
+        (SPEC.text + "knowledge: false\n", 40.0, "and this one does not"),
+        (SPEC.text, 4.0, "fewer than 2 trainings"),
     ],
 )
-def test_nothing_is_said_where_nothing_was_simulated(text):
-    assert expected_gain(spec_from_text(text, "t.yaml"), 40.0) is None
-    assert describe_gain(spec_from_text(text, "t.yaml"), 40.0) == ""
+def test_where_nothing_was_simulated_the_plan_says_why(text, kimg, why):
+    assert expected_gain(spec_from_text(text, "t.yaml"), kimg) is None
+    described = describe_gain(spec_from_text(text, "t.yaml"), kimg)
+    assert described.startswith("unknown: ") and why in described
 
 
 def test_a_search_over_seeds_is_learnt_too(tmp_path):

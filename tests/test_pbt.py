@@ -120,6 +120,37 @@ def test_perturbed_points_stay_in_the_space_and_differ():
     assert points[0] == algorithm_of(spec).perturb(POINT, 0, 2.0)
 
 
+CONDITIONAL = """
+name: t
+method: random
+metric: {name: fd_efficientnet_lite0}
+run_cap: 8
+population: {every: 2}
+base: {eval: {extractor: efficientnet_lite0, every_kimg: 1}, train: {total_kimg: 8}}
+parameters:
+  train.lecam_weight: {values: [0.0, 0.3]}
+  train.lr_g:
+    {distribution: log_uniform_values, min: 1e-4, max: 1e-2, when: {train.lecam_weight: 0.3}}
+  augment.ada_p: {values: [0.0, 0.4]}
+  train.batch_size: {values: [4, 8], when: {augment.ada_p: 0.4}}
+"""
+
+
+def test_a_change_may_activate_another_parameter():
+    spec = spec_from_text(CONDITIONAL, "t.yaml")
+    # Batch sizes are fixed, so what they depend on must not change, either.
+    assert spec.population.change == ["train.lecam_weight", "train.lr_g"]
+    algorithm = algorithm_of(spec)
+    off = {"train.lecam_weight": 0.0, "augment.ada_p": 0.0}
+    points = [algorithm.perturb(off, trial, 2.0) for trial in range(50)]
+    assert all(("train.lr_g" in p) == (p["train.lecam_weight"] == 0.3) for p in points)
+    assert len({p.get("train.lr_g") for p in points}) > 10  # random values, None among them
+    on = {**off, "train.lecam_weight": 0.3, "train.lr_g": 1e-3}
+    points = [algorithm.perturb(on, trial, 2.0) for trial in range(50)]
+    assert {p["train.lecam_weight"] for p in points} == {0.0, 0.3}
+    assert all(("train.lr_g" in p) == (p["train.lecam_weight"] == 0.3) for p in points)
+
+
 def run_of(point):
     return tiny.config(**{"augment.policy": "bgc", **point})
 

@@ -14,7 +14,7 @@ from fastgan_ray.search.curves.kernel import squared_distances
 from fastgan_ray.search.curves.posterior import Rows, fit, hyperparameter_draws, loss, prior
 from fastgan_ray.search.curves.ranking import MANY_TRIALS, _chances, rank
 from fastgan_ray.search.curves.trials import Scale, Trial, rows_of, scale_of
-from fastgan_ray.search.expected import EXPECTED, by_expected, with_expected
+from fastgan_ray.search.expected import EXPECTED, by_expected, early_values, with_expected
 from fastgan_ray.search.file.read import spec_from_text
 
 TEXT = """
@@ -126,9 +126,35 @@ def test_errors_of_evaluations_become_variances_on_the_scale():
     positive = [Trial({}, {1.0: 100.0, 2.0: 50.0}, errors={1.0: 5.0})]
     assert rows_of(positive, 2.0).variance == pytest.approx([0.05**2, 0])
     signed = [Trial({}, {1.0: -1.0, 2.0: 3.0}, errors={2.0: 1.0})]
-    assert rows_of(signed, 2.0).variance == pytest.approx([0, 0.01])
-    assert scale_of(signed) == Scale(10.0) and Scale(2.0).metric(np.array([1.5])) == [3.0]
+    assert scale_of(signed) == Scale(3.0)  # three standard errors
+    assert rows_of(signed, 2.0).variance == pytest.approx([0, 1 / (3**2 + 3**2)])
+    for scale in (Scale(2.0), Scale(None)):
+        assert scale.metric(np.array([scale.scaled(1.5)])) == pytest.approx([1.5])
+    # Far above the unit, a difference is relative, as on the logarithmic scale.
+    assert Scale(0.01).scaled(2.2) - Scale(0.01).scaled(2.0) == pytest.approx(math.log(1.1), 1e-4)
     assert Scale(None).metric(np.log(np.array([7.0]))) == pytest.approx([7.0])
+
+
+def test_equal_values_have_a_scale_and_equal_chances():
+    """The standard deviation of equal numbers may be a rounding error instead of 0."""
+    equal = [Trial(point(random.Random(i)), {4.0: -0.1}) for i in range(6)]
+    assert scale_of(equal) == Scale(0.1) and scale_of([Trial({}, {1.0: 0.0})]) == Scale(1.0)
+    chances = [e.chance for e in rank(SPEC.space, equal, 4.0).expectations()]
+    assert max(chances) < 0.5
+
+
+@pytest.mark.parametrize("least", [4e-4, -4e-4])
+def test_the_sign_of_a_value_near_0_does_not_matter(least):
+    """A kernel distance of .0004 with the error .0005 is as good as one of -.0004."""
+    finals = [*np.geomspace(0.003, 0.03, 8), least]
+    errors = dict.fromkeys((1.0, 2.0, 4.0), 5e-4)
+    known = [
+        Trial(point(random.Random(i)), {1.0: 0.3 + f, 2.0: 0.05 + f, 4.0: f}, errors=errors)
+        for i, f in enumerate(finals)
+    ]
+    expected = rank(SPEC.space, known, 4.0).expectations()
+    assert expected[-1].chance > 0.6
+    assert 0.002 < expected[1].value < 0.008  # about .004
 
 
 def test_draws_of_hyperparameters_have_the_width_of_the_curvature():
@@ -188,6 +214,19 @@ def test_higher_values_may_be_better_and_values_may_be_negative():
     best_three = {r["trial_id"] for r in sorted(complete, key=lambda r: r["value"])[-3:]}
     assert ordered[0]["trial_id"] in best_three
     assert all(low <= high for curve in entry["curves"].values() for *_, low, high in curve)
+
+
+def test_what_early_values_tell_is_said():
+    of_search, rows = records(trials(12), SPEC)
+    _, entry = with_expected(SPEC, of_search, rows)
+    (first, early), *_, (last, end) = entry["correlations"]
+    assert (first, last) == (1.0, 4.0) and 0 < early < end <= 1
+    assert entry["early_values"] == early_values(dict(entry["correlations"]), 4.0) != ""
+    assert "already tell much" in early_values({1.0: 0.8, 2.0: 0.9, 4.0: 0.95}, 4.0)
+    little = early_values({1.0: 0.1, 2.0: 0.3, 3.0: 0.7, 4.0: 0.9}, 4.0)
+    assert "Values up to 2 kimg tell little" in little and "at 3 kimg, it is 0.70" in little
+    assert early_values({1.0: 0.1, 4.0: 0.9}, 4.0).endswith("(correlation 0.10 at 1 kimg).")
+    assert early_values({4.0: 0.9}, 4.0) == ""
 
 
 def test_the_value_of_the_best_checkpoint_is_that_of_a_finished_trial():

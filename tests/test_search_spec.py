@@ -333,7 +333,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         (
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: patience, kimg: 4, min_iter: 4}\n",
-            "early_terminate.min_iter: is not a known key; the keys are tolerance, type, kimg",
+            "early_terminate.min_iter: is not a known key; the keys are type, kimg, tolerance",
         ),
         (
             "method: random\nmetric: [{name: fid}, {name: params_q}]\n",

@@ -186,6 +186,15 @@ def test_a_clear_winner_ends_the_confirmation_after_two_seeds():
     assert len(trained) == 6
 
 
+def test_a_negative_value_of_another_arm_withdraws_no_verdict():
+    """A kernel distance below 0 has no logarithm, but the earlier tests had none."""
+    known = values(base=[2.87, 3.19, 2.72], a=[1.66, 1.12], b=[1.71, 0.78])
+    before = decide(known, rules()).arms["a"]
+    assert (before.verdict, before.seeds) == ("better", 2)
+    later = {**known, "b": {**known["b"], 3: -0.37}}
+    assert decide(later, rules()).arms["a"] == before
+
+
 def test_seeds_that_a_user_names_are_all_trained_before_the_only_look():
     decision, trained = run(values(base=[20, 20, 21], a=[29, 28, 30]), rules((3,)))
     assert len(trained) == 6 and decision.arms["a"].verdict == "worse"

@@ -13,7 +13,12 @@ from wandb_files import (
     read_run,
 )
 
-from fastgan_ray.tune.wandb.outcome import confirmation_table, leaderboard, log_outcome
+from fastgan_ray.tune.wandb.outcome import (
+    confirmation_table,
+    leaderboard,
+    log_outcome,
+    prediction_tables,
+)
 from fastgan_ray.tune.wandb.session import Session
 from fastgan_ray.tune.wandb.tags import outcome_tags
 
@@ -117,6 +122,22 @@ def test_a_column_has_one_type_as_wandb_demands(values, cells):
     columns, rows = leaderboard({**ACCOUNT, "trials": trials}, {})
     assert [row[-1] for row in rows] == cells
     wandb.Table(columns=columns, data=rows)
+
+
+def test_predicted_curves_and_importances_are_tables_with_intervals():
+    ranking = {
+        "curves": {"00002": [[5.0, 40.0, 35.0, 45.0], [10.0, 20.0, 15.0, 25.0]]},
+        "importances": {"train.lr_g": [0.7, 0.5, 0.9], "model.ngf": [0.3, 0.1, 0.5]},
+    }
+    tables = prediction_tables({**ACCOUNT, "ranking": ranking})
+    columns, rows = tables["expected curves"]
+    assert columns == ["trial_id", "kimg", "expected", "expected_low", "expected_high"]
+    assert rows == [["00002", 5.0, 40.0, 35.0, 45.0], ["00002", 10.0, 20.0, 15.0, 25.0]]
+    assert tables["importances"][1][0] == ["train.lr_g", 0.7, 0.5, 0.9]
+    for columns, rows in tables.values():
+        wandb.Table(columns=columns, data=rows)
+    empty = {"curves": {}, "importances": {}}
+    assert prediction_tables({**ACCOUNT, "ranking": empty}) == prediction_tables(ACCOUNT) == {}
 
 
 def test_an_ablations_cells_are_columns():

@@ -77,6 +77,18 @@ def test_finished_trials_come_first_with_the_part_of_their_points_in_the_space(r
     assert earlier_trials[3].point == {"model.ngf": 8, "train.loss": "hinge"}  # 3e-3 is not listed
 
 
+def test_finished_trials_are_ranked_by_value_whatever_their_last_batch_adds(run):
+    """With a batch size of 8, a training of 3.5 kimg ends at 3.504."""
+    summary = json.loads((run / "summary.json").read_text())
+    summary["trials"][0]["kimg"] += 0.004
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert [e.trial_id for e in load_earlier_trials(run, spec_of())][:3] == [
+        "00001",
+        "00004",
+        "00000",
+    ]
+
+
 def test_trials_that_differ_only_in_the_seed_count_once_with_their_mean(tmp_path):
     trials = [
         trial(0, 100.0, **{"model.ngf": 64, "train.seed": 0}),

@@ -21,7 +21,7 @@ Curves: TypeAlias = Mapping[tuple[str, str], Array]  # by set and way
 COSTS = np.arange(0.5, BUDGET + 0.25, 0.5)
 MARKS = (8.0, 16.0, 32.0)
 RANDOM = "random, none"
-DEFAULT = "curves, none, expected"  # as of search_spaces/fewshot.yaml
+DEFAULT = "curves, none, expected"  # of the presets, with recordings
 FORMER_DEFAULT = "tpe, asha 3"
 FLOOR = 0.1  # percent; a regret below counts as this much in a ratio
 ERRORS = 2.0  # a difference is beyond its error if it is larger than so many standard errors
@@ -146,9 +146,10 @@ def _overall(
         f"the worst set; a regret below {FLOOR:g} % counts as {FLOOR:g} %), the cost as above, "
         "and the sets on which the regret is above that of random search, or of the anchor that is "
         f"best there, by more than {ERRORS:g} standard errors of the difference. Places by the "
-        f"regret at {MARKS[-1]:g}. The default is the way of search_spaces/fewshot.yaml. With "
-        "`expected`, the result is the configuration with the best expected value (as in a "
-        "confirmation), not that with the best value.\n",
+        f"regret at {MARKS[-1]:g}. The default is the sampler of the presets, with the recordings "
+        "of all other sets, as the presets of 16 to 64 px have them, and without `until: settled` "
+        "(settled.md). With `expected`, the result is the configuration with the best expected "
+        "value (as in a confirmation), not that with the best value.\n",
         "| place | way | "
         + " | ".join(f"at {mark:g} (worst)" for mark in MARKS)
         + " | cost (worst) | above random | above the best anchor |",

@@ -63,7 +63,9 @@ def agreement(
     if seen:
         known = [trials[number][0] for number in seen]
         posterior = fitted(spec.space, known, longest_kimg(spec), None, knowledge)
-        predicted = predicted + posterior.means_at_end(encode(spec.space, points, knowledge))
+        predicted = predicted + posterior.means(
+            encode(spec.space, points, knowledge), np.zeros(len(points))
+        )
     ends = [np.mean([np.log(list(t.values.values())[-1]) for t in same]) for same in asked]
     return float(np.corrcoef(predicted, ends)[0, 1]) if predicted.any() else 0.0
 

@@ -24,7 +24,7 @@ def confirm(
             min=1,
             max=20,
             help="Number of best trials to train again.",
-            show_default="as in the existing confirmation or the search file, else 2",
+            show_default="as in the existing confirmation, else as `check` plans it, else 2",
         ),
     ] = None,
     seeds: Annotated[
@@ -32,8 +32,8 @@ def confirm(
         typer.Option(
             help="New seeds for the trainings. All of them are trained, even if the verdict is "
             "clear earlier. 1-5 means seeds 1 to 5. 3 means only seed 3.",
-            show_default="at most as many as in the existing confirmation or the search file, else "
-            "3; they are trained one after another until the verdict is clear",
+            show_default="at most as many as in the existing confirmation, else as `check` plans "
+            "it, else 3; they are trained one after another until the verdict is clear",
         ),
     ] = None,
     max_concurrent: opt.MaxConcurrent = None,

@@ -75,7 +75,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
         "budget": _budget_text(facts),
         "confirmation": _confirmation_text(facts["confirmation"]),
         "data": _data_text(facts["data"][0]),
-        **({"expected gain": facts["expected_gain"]} if facts["expected_gain"] else {}),
+        "expected gain": facts["expected_gain"],
         "cost": _search_cost_text(facts),
         "networks of the first trial": _size_text(facts),
         "memory": _memory_text(facts),

@@ -18,6 +18,7 @@ Row = Mapping[str, Any]
 # Keys of a trial's record: the expected value of a new training of the trial's configuration, the
 # interval of this expected value, and the probability that no other tried configuration is better.
 EXPECTED = ("expected", "expected_low", "expected_high", "best_chance")
+TELLING = 0.5  # correlation with the end below which a value tells little
 CURVES = 4  # number of best configurations whose expected learning curves are kept
 # Outcomes that the trial's configuration caused: a sampler must avoid similar configurations.
 INFEASIBLE = ("diverged", "out_of_memory")
@@ -48,6 +49,10 @@ def with_expected(
     - "curves": {trial id: [[kimg, value, low, high], ...]}, the expected learning curves of the
       best configurations, the best first; empty without a ranking.
     - "importances": {parameter: [share, low, high]}; empty without a ranking.
+    - "correlations": [[kimg, correlation], ...], of values at these kimg with values at the end;
+      empty without a ranking.
+    - "early_values": what the correlations mean; "" without a ranking, or if there is only one
+      evaluation.
     """
     known = [record for record in records if record["state"] in (*RANKED, *INFEASIBLE)]
     trials = [trial_of(spec, record, rows[record["trial_id"]]) for record in known]
@@ -56,10 +61,8 @@ def with_expected(
     nothing = dict.fromkeys(EXPECTED)
     ranking = None if note else rank(spec.space, trials, longest_kimg(spec))
     if ranking is None:
-        return [{**record, **nothing} for record in records], entry | {
-            "curves": {},
-            "importances": {},
-        }
+        empty = {"curves": {}, "importances": {}, "correlations": [], "early_values": ""}
+        return [{**record, **nothing} for record in records], entry | empty
     sign = _sign(spec)
     expected = {
         record["trial_id"]: _fields(expectation, sign)
@@ -77,8 +80,38 @@ def with_expected(
     }
     first = next(record for record in complete if record["trial_id"] == best[0])
     importances = {name: [*share] for name, share in ranking.importances().items()}
-    parts = {"curves": curves, "importances": importances, "sentence": _sentence(spec, first)}
+    correlations = ranking.correlations()
+    parts = {
+        "sentence": _sentence(spec, first),
+        "curves": curves,
+        "importances": importances,
+        "correlations": [[*pair] for pair in correlations.items()],
+        "early_values": early_values(correlations, longest_kimg(spec)),
+    }
     return complete, entry | parts
+
+
+def early_values(correlations: Mapping[float, float], total_kimg: float) -> str:
+    """Say how much early values tell about values at the end; "" if there are no early values.
+
+    `correlations` is {kimg: correlation with the values at `total_kimg`}.
+    """
+    early = {kimg: value for kimg, value in correlations.items() if kimg < total_kimg}
+    if not early:
+        return ""
+    little = [kimg for kimg, value in early.items() if value < TELLING]
+    first = min(early)
+    if not little:
+        return (
+            f"Values at {first:g} kimg already tell much about the values at the end here "
+            f"(correlation {early[first]:.2f})."
+        )
+    last, later = max(little), [kimg for kimg in early if kimg > max(little)]
+    then = f"; at {later[0]:g} kimg, it is {early[later[0]]:.2f}" if later else ""
+    return (
+        f"Values up to {last:g} kimg tell little about the values at the end here (correlation "
+        f"{early[last]:.2f} at {last:g} kimg{then})."
+    )
 
 
 def by_expected(spec: SearchSpec, records: Sequence[Record]) -> list[Record]:

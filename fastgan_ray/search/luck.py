@@ -21,9 +21,10 @@ class LuckPrior:
     strength: float
 
 
-# In recorded trainings with two seeds (benchmarks/confirmation.py --prior), sd is 0.04 to 0.08 for
-# Frechet distances and 0.06 to 0.09 for kernel distances, and the strength is 4 or more. Here the
-# strength is smaller, so that few verdicts are false even if the true sd is twice or half as large.
+# In recorded trainings with two seeds (benchmarks/confirmation.py --prior, and the library), sd is
+# 0.02 to 0.08 for Frechet distances and 0.05 to 0.09 for kernel distances; in the longer ones, the
+# strength is 4 or more. Here the strength is smaller, so that few verdicts are false even if the
+# true sd is twice or half as large.
 PRIORS = {"fd": LuckPrior(0.06, 2.0), "kd": LuckPrior(0.08, 2.0)}
 NO_PRIOR = LuckPrior(0.0, 0.0)
 _FAMILIES = {"fd": r"fid|fd_", "kd": r"kid|kd_"}

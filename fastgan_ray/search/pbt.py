@@ -16,7 +16,7 @@ from typing import Any
 
 from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.search.file.population import Population
-from fastgan_ray.search.space import Parameter, SearchSpace
+from fastgan_ray.search.space import Parameter, SearchSpace, assign
 from fastgan_ray.search.stopping import Observation
 
 LOG_FACTORS = (0.8, 1.25)  # a logarithmic parameter is multiplied by one of these factors
@@ -83,17 +83,20 @@ class PopulationBasedTraining:
     def perturb(self, point: dict[str, Any], trial: int, kimg: float) -> dict[str, Any]:
         """Return a donor's `point` with new values of the settings that may change in training.
 
-        Each new value is a possible value of its parameter. The random changes depend only on the
-        seed, on `trial`, and on the rung at `kimg`.
+        The result is a point of the space: a parameter that becomes active by a change gets a
+        random value, and one that becomes inactive is left out. The random changes depend only on
+        the seed, on `trial`, and on the rung at `kimg`.
         """
         rng = self._rng(trial, self.rung(kimg), "explore")
-        return {
-            parameter.name: _perturbed(parameter, point[parameter.name], rng)
-            if parameter.name in self.population.change
-            else point[parameter.name]
-            for parameter in self._space
-            if parameter.name in point
-        }
+
+        def value(parameter: Parameter) -> Value:
+            if parameter.name not in point:
+                return parameter.sample(rng)
+            old: Value = point[parameter.name]
+            is_changed = parameter.name in self.population.change
+            return _perturbed(parameter, old, rng) if is_changed else old
+
+        return assign(self._space, value)
 
     def _rng(self, *key: object) -> random.Random:
         return random.Random(f"{self._seed}:{key}")

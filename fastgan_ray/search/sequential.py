@@ -6,9 +6,9 @@ an interrupted confirmation continues exactly where it was.
 
 Test. It is Student's t-test for two independent samples. It is not paired by seed, because two
 configurations are no more alike with the same seed than with different seeds
-(benchmarks/confirmation.py). If all values are positive, their logarithms are compared, so the
-result does not depend on the metric's scale. The variance is moderated (Smyth 2004, "Linear models
-and empirical Bayes methods for assessing differential expression"): it has a scaled inverse
+(benchmarks/confirmation.py). If all values of a test are positive, their logarithms are compared,
+so the result does not depend on the metric's scale. The variance is moderated (Smyth 2004, "Linear
+models and empirical Bayes methods for assessing differential expression"): it has a scaled inverse
 chi-square prior (`luck.py`), which adds degrees of freedom. So a test is possible even with one
 seed per arm. Without a prior, the variance is the usual pooled one.
 
@@ -116,9 +116,7 @@ def decide(values: Values, rules: Rules) -> Decision:
     if rules.baseline not in values:
         raise ValueError(f"the baseline {rules.baseline!r} must be one of {list(values)}")
     _check_finite(values)
-    is_log = all_positive(values)
-    values = scaled(values, rules.baseline, is_log)
-    prior, apart = rules.prior if is_log else NO_PRIOR, rules.apart or {}
+    apart = rules.apart or {}
     results = {arm: ArmResult() for arm in values if arm != rules.baseline}
     for index, look in enumerate(rules.looks):
         running = [arm for arm, result in results.items() if not result.verdict]
@@ -128,20 +126,40 @@ def decide(values: Values, rules: Rules) -> Decision:
         needed = [(arm, seed) for seed in seeds for arm in arms if seed not in values[arm]]
         if needed:
             break
-        known = {arm: [values[arm].get(seed) for seed in seeds] for arm in arms}
         for arm in running:
-            results[arm] = _look(arm, known, len(results), index, rules, prior)
+            results[arm] = _look(arm, values, len(results), index, rules)
         leader = _leader(values, results, rules)
         for arm in running:
             if leader and not results[arm].verdict and arm not in apart:
-                results[arm] = _behind(results[arm], arm, known, leader, rules, prior)
+                results[arm] = _behind(results[arm], arm, values, leader, rules)
     else:
         needed = []
-    estimates = {
-        arm: _with_interval(result, arm, values, rules, prior, is_log)
-        for arm, result in results.items()
-    }
+    estimates = {arm: _with_interval(result, arm, values, rules) for arm, result in results.items()}
     return Decision(estimates, needed)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """Values of some arms, in the order of their seeds, for a comparison with each other.
+
+    They are logarithms if `is_log` is true (see `relative.scaled`). Only then, `prior` is the prior
+    of the rules, which is one for logarithms.
+    """
+
+    of: dict[str, list[float | None]]
+    is_log: bool
+    prior: LuckPrior
+
+
+def _scale(values: Values, seeds: Mapping[str, Sequence[int]], rules: Rules) -> _Scaled:
+    """Scale the values of some arms; `seeds` has the seeds of each. Other values do not matter.
+
+    So a later training cannot change the result of an earlier look.
+    """
+    part = {arm: {seed: values[arm].get(seed) for seed in known} for arm, known in seeds.items()}
+    is_log = all_positive(part)
+    of = {arm: [*known.values()] for arm, known in scaled(part, rules.baseline, is_log).items()}
+    return _Scaled(of, is_log, rules.prior if is_log else NO_PRIOR)
 
 
 @dataclass(frozen=True)
@@ -174,24 +192,16 @@ def _sample(ours: list[float], theirs: list[float], goal: Goal, prior: LuckPrior
     return _Sample(gain, sd, df, (len(ours), len(theirs)))
 
 
-def _look(
-    arm: str,
-    known: Mapping[str, Sequence[float | None]],
-    count: int,
-    index: int,
-    rules: Rules,
-    prior: LuckPrior,
-) -> ArmResult:
-    """Return the result of a running arm at the look `index`; `count` is the number of all arms.
-
-    `known` has the values of each arm and the baseline for the seeds of this look, in order.
-    """
+def _look(arm: str, values: Values, count: int, index: int, rules: Rules) -> ArmResult:
+    """Return the result of a running arm at the look `index`; `count` is the number of all arms."""
     look, is_last = rules.looks[index], index == len(rules.looks) - 1
     if reason := (rules.apart or {}).get(arm):
         return ArmResult(look, verdict="no verdict" if is_last else "", note=reason)
-    ours, theirs = known[arm], known[rules.baseline]
+    seeds_of_look = rules.seeds[:look]
+    known = _scale(values, {arm: seeds_of_look, rules.baseline: seeds_of_look}, rules)
+    ours, theirs = known.of[arm], known.of[rules.baseline]
     failed, baseline_failed = _fails_alone(ours, theirs), _fails_alone(theirs, ours)
-    sample = _sample(_numbers(ours), _numbers(theirs), rules.goal, prior)
+    sample = _sample(_numbers(ours), _numbers(theirs), rules.goal, known.prior)
     share, level = shares(rules.looks)[index], 1 - rules.confidence
     p = min(1.0, _p_value(sample) * count / share) if sample and share else None
     result = ArmResult(look, p=p)
@@ -226,24 +236,21 @@ def _p_value(sample: _Sample) -> float:
     return 2 * float(stdtr(sample.df, -t))
 
 
-def _with_interval(
-    result: ArmResult, arm: str, values: Values, rules: Rules, prior: LuckPrior, is_log: bool
-) -> ArmResult:
+def _with_interval(result: ArmResult, arm: str, values: Values, rules: Rules) -> ArmResult:
     """Add the arm's change in percent and its interval, from all values of arm and baseline."""
     if arm in (rules.apart or {}):
         return result
-    ours, theirs = (
-        _numbers([values[name].get(seed) for seed in rules.seeds]) for name in (arm, rules.baseline)
-    )
-    sample = _sample(ours, theirs, rules.goal, prior)
+    known = _scale(values, dict.fromkeys((arm, rules.baseline), rules.seeds), rules)
+    ours, theirs = (_numbers(known.of[name]) for name in (arm, rules.baseline))
+    sample = _sample(ours, theirs, rules.goal, known.prior)
     if not ours or not theirs:
         return result
     difference = fmean(ours) - fmean(theirs)
-    result = replace(result, change=percent(difference, is_log))
+    result = replace(result, change=percent(difference, known.is_log))
     if sample is None:
         return result
     half = float(stdtrit(sample.df, (1 + rules.confidence) / 2)) * sample.error()
-    low, high = percent(difference - half, is_log), percent(difference + half, is_log)
+    low, high = (percent(difference + end, known.is_log) for end in (-half, half))
     return replace(result, low=low, high=high)
 
 
@@ -258,35 +265,38 @@ def _chance_of_better(sample: _Sample, count: int, look: int, rules: Rules) -> f
 
 def _leader(
     values: Values, results: Mapping[str, ArmResult], rules: Rules
-) -> tuple[str, float] | None:
-    """Return the best arm with the verdict "better", and its mean; None if there is none."""
-    means = {
-        arm: fmean(_numbers([values[arm].get(seed) for seed in rules.seeds[: result.seeds]]))
+) -> tuple[str, Sequence[int]] | None:
+    """Return the best arm with the verdict "better", and its seeds; None if there is none."""
+    seeds = {
+        arm: rules.seeds[: result.seeds]
         for arm, result in results.items()
         if result.verdict == "better"
     }
+    known = _scale(values, {**seeds, rules.baseline: rules.seeds}, rules)
     sign = 1 if rules.goal == "minimize" else -1
-    return min(means.items(), key=lambda item: (sign * item[1], item[0]), default=None)
+    best = min(seeds, key=lambda arm: (sign * fmean(_numbers(known.of[arm])), arm), default=None)
+    return None if best is None else (best, seeds[best])
 
 
 def _behind(
     result: ArmResult,
     arm: str,
-    known: Mapping[str, Sequence[float | None]],
-    leader: tuple[str, float],
+    values: Values,
+    leader: tuple[str, Sequence[int]],
     rules: Rules,
-    prior: LuckPrior,
 ) -> ArmResult:
     """Drop an arm if its mean over all seeds is unlikely to become better than the leader's.
 
-    The leader's mean is final, because the leader gets no further seeds.
+    `leader` is the leader's name and seeds. Its mean is final, because it gets no further seeds.
     """
-    ours = _numbers(known[arm])
-    sample = _sample(ours, _numbers(known[rules.baseline]), rules.goal, prior)
+    name, seeds_of_leader = leader
+    seeds = rules.seeds[: result.seeds]
+    known = _scale(values, {arm: seeds, name: seeds_of_leader, rules.baseline: seeds}, rules)
+    ours, best = _numbers(known.of[arm]), fmean(_numbers(known.of[name]))
+    sample = _sample(ours, _numbers(known.of[rules.baseline]), rules.goal, known.prior)
     if sample is None:
         return result
-    name, mean = leader
-    gain = (1 if rules.goal == "minimize" else -1) * (mean - fmean(ours))
+    gain = (1 if rules.goal == "minimize" else -1) * (best - fmean(ours))
     more = rules.looks[-1] - result.seeds
     spread = sample.sd * math.sqrt(1 / len(ours) - 1 / (len(ours) + more))
     if _probability(gain, spread, sample) >= UNLIKELY:

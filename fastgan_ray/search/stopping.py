@@ -7,7 +7,8 @@ observations. Smaller values are better. If a search has several rules, a trial 
 rule ends it.
 
 Ray's schedulers are not used, for two reasons. They do not compare a trial again at a rung that it
-has already passed (`revisit`). They cannot use the standard error of an evaluation (`tolerance`).
+has already passed (`revisit`). They cannot take into account how much values differ by chance
+(`tolerance`).
 """
 
 from __future__ import annotations
@@ -21,19 +22,28 @@ import numpy as np
 from fastgan_ray.counting import counted
 from fastgan_ray.search.curves.chance import forecast
 from fastgan_ray.search.curves.trials import Trial
-from fastgan_ray.search.file.early_terminate import Chance, Hyperband, Median, Patience, Rule
+from fastgan_ray.search.file.early_terminate import (
+    ROUNDING,
+    Chance,
+    Hyperband,
+    Median,
+    Patience,
+    Rule,
+)
 
 
 class Observation(NamedTuple):
-    """One evaluation of a trial: number of the trial, kimg, value of the metric, standard error.
+    """One evaluation of a trial: number of the trial (from 0), kimg, and value of the metric.
 
-    Smaller values are better.
+    Smaller values are better. `error` is the standard error of the value, `difference` the standard
+    deviation of the difference between the values of two trainings of the trial's configuration.
     """
 
     trial: int
     kimg: float
     value: float
     error: float = 0.0
+    difference: float = 0.0
 
 
 class StoppingRule(Protocol):
@@ -64,7 +74,8 @@ class HyperbandRule:
     def decide(self, observation: Observation) -> str:
         """Return the reason to end the trial if it is not among the best at a rung, or else ""."""
         bracket = self.bracket(observation.trial)
-        passed = [rung for rung in self._brackets[bracket] if rung <= observation.kimg]
+        kimg = observation.kimg * (1 + ROUNDING)
+        passed = [rung for rung in self._brackets[bracket] if rung <= kimg]
         if not passed:
             return ""
         newest = self._observations.setdefault((bracket, passed[-1]), {})
@@ -81,7 +92,7 @@ class HyperbandRule:
             return ""
         observation, eta = observations[trial], self._settings.eta
         limit = float(np.percentile(others, 100 / eta))
-        if observation.value <= limit + self._settings.tolerance * observation.error:
+        if observation.value <= limit + self._settings.tolerance * observation.difference:
             return ""
         trials = counted(len(others), "other trial")
         return f"not among the best 1/{eta:g} at {rung:g} kimg (compared with {trials})"
@@ -126,7 +137,7 @@ class MedianRule:
         if kimg < self._settings.min_iter or len(means) < self._settings.min_trials:
             return ""
         best, median = min(other.value for other in trial_history), float(np.median(means))
-        if best <= median + self._settings.tolerance * observation.error:
+        if best <= median + self._settings.tolerance * observation.difference:
             return ""
         return (
             "its best value is worse than the median of the mean values of "

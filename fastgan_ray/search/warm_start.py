@@ -6,6 +6,7 @@ The other search may have used other pictures or a smaller resolution.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +36,11 @@ class EarlierTrial:
 def load_earlier_trials(run: Path, spec: SearchSpec) -> list[EarlierTrial]:
     """Load the trials of another search, whose folder is `run`, for the new search `spec`.
 
-    The trials with the most kimg come first; trials with equal kimg are sorted by value, best
-    first. Trials that differ only in the seed count as one trial with their mean value. Raise
-    UserError if `run` is not the folder of a search, or if the new search is a grid. Also raise
-    UserError if no trial has both a metric value and a parameter value that is possible in the new
-    search.
+    Finished trials come first, sorted by value, the best first. Of the trials that were stopped
+    early, those with the most kimg come first. Trials that differ only in the seed count as one
+    trial with their mean value. Raise UserError if `run` is not the folder of a search, or if the
+    new search is a grid. Also raise UserError if no trial has both a metric value and a parameter
+    value that is possible in the new search.
     """
     path = run / "summary.json"
     if not path.is_file():
@@ -57,7 +58,14 @@ def load_earlier_trials(run: Path, spec: SearchSpec) -> list[EarlierTrial]:
         if trial["value"] is not None and trial["state"] in ("finished", "stopped")
     ]
     means = zip(mean_values(trials), trials, strict=True)
-    order = sorted(means, key=lambda pair: (-pair[1]["kimg"], sign * pair[0], pair[1]["trial_id"]))
+
+    def key(pair: tuple[float, dict[str, Any]]) -> tuple[float, float, str]:
+        mean, trial = pair
+        # The last batch of a training may exceed its end, so lengths of finished trials may differ.
+        kimg = math.inf if trial["state"] == "finished" else trial["kimg"]
+        return -kimg, sign * mean, trial["trial_id"]
+
+    order = sorted(means, key=key)
     configurations: dict[str, dict[str, Any]] = {}
     for _, trial in order:
         configurations.setdefault(configuration_key(trial["point"]), trial)

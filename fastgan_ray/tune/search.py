@@ -152,8 +152,8 @@ def confirm_run(
     `folder` is the search's folder. `top` is the number of best trials that are trained again; None
     means the default number. `seeds` are seeds that the search has not used; they are all trained.
     If `seeds` is empty, at most the default number of seeds is used, one after another. The default
-    numbers are those of the existing confirmation. If there is no confirmation, they are the
-    numbers in the search's file. If the file has no numbers, they are 2 trials and 3 seeds.
+    numbers are those of the existing confirmation. If there is no confirmation, they are those of
+    `plan_confirmation`. If nothing is planned, they are 2 trials and 3 seeds.
 
     Raises UserError if the folder has no search that has ended, if the search has used one of the
     seeds, if there are too few or too many seeds, or if the search's pictures or weights have
@@ -263,6 +263,10 @@ def closing(summary: Summary) -> list[RenderableType]:
         parts.append(confirmation["sentence"])
     if moment := best_moment(best, summary["metric"]["name"]):
         parts.append(f"{moment} The folder best/ has this checkpoint.")
+    # Summaries of earlier versions lack the next two keys.
+    parts += filter(None, [summary.get("settled")])
+    if any(trial["state"] == "stopped" for trial in summary["trials"]):
+        parts += filter(None, [(summary.get("ranking") or {}).get("early_values")])
     for key, budget in summary["budget"].items():
         parts.append(f"Budget:  the search used {budget['used']:.3g} of {budget['limit']:g} {key}")
     parts += [f"Warning: {text}" for text in warnings if text]

@@ -147,8 +147,8 @@ def _wrapped(text: str, width: int = 92) -> list[str]:
 
 _GREY = ("black and white", "grey")
 _CPU_BASE = [
-    "    # Small networks and short trainings, as in the preset own_pictures_cpu, take about an",
-    "    # hour on two CPU cores (estimated).",
+    "    # Small networks and short trainings, as in the preset own_pictures_cpu; such a search",
+    "    # takes 35 to 45 minutes on two CPU cores.",
     "    nz: 128",
     "    decoder_width: 4",
     "  train: {total_kimg: 10, reconstruction: l1}",

@@ -52,7 +52,8 @@ def headline(run: Run) -> dict[str, Any]:
         warnings = ablation_tables.notes(account)
         return {"verdict": _ablation_verdict(account), "warnings": [*warnings, *remarks]}
     moment = best_moment(account["best"] or {}, account["metric"]["name"])
-    verdict = f"{account['verdict']} {moment}".rstrip()
+    settled = account.get("settled", "")  # summaries of earlier versions lack it
+    verdict = " ".join(filter(None, [account["verdict"], moment, settled]))
     shared = [note] if (note := shared_note(run)) else []
     return {"verdict": verdict, "warnings": [*_search_warnings(run), *shared, *remarks]}
 
@@ -194,7 +195,8 @@ def expected(run: Run) -> dict[str, Any]:
         "expected value. A Gaussian process of all learning curves predicts both; it separates the "
         "effect of a configuration from the luck of its trainings. A confirmation trains the "
         "finished trials with the best expected values again. The rank and the folder best/ follow "
-        "the measured values, because the luck of a training is a part of its generator."
+        "the measured values, because the luck of a training is a part of its generator. "
+        + ranking.get("early_values", "")  # summaries of earlier versions lack it
     }
 
 

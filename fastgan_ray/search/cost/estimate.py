@@ -39,15 +39,16 @@ def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOP
 # The share of a complete training that a trial takes on average with the rule `chance`, in random
 # searches on recorded data sets (benchmarks/results/stopped.md).
 SHARE_BY_CHANCE = 0.8
+FINISHED_BY_CHANCE = 0.4  # share of the trials that it does not stop
 
 
 def kimg_expected(spec: SearchSpec) -> float:
     """Estimate the kimg that all trials take together, without the confirmation.
 
     At each rung of Hyperband, the best 1/eta of the trials are assumed to continue. With the rule
-    `chance`, trials are assumed to take `SHARE_BY_CHANCE` of their kimg, and the same share of them
-    to finish. Trials that train a configuration with a further seed are not stopped, so they take
-    their whole length. The budget is ignored.
+    `chance`, trials are assumed to take `SHARE_BY_CHANCE` of their kimg, and `FINISHED_BY_CHANCE`
+    of them to finish. Trials that train a configuration with a further seed are not stopped, so
+    they take their whole length. The budget is ignored.
     """
     total: float = {**base_settings(spec), **first_trial_point(spec)}["train.total_kimg"]
     per_trial, finished = total, 1.0
@@ -60,7 +61,7 @@ def kimg_expected(spec: SearchSpec) -> float:
         finished = min(finished, rule.eta ** (2 - len(edges)))
     if any(isinstance(rule, Chance) for rule in spec.early_terminate):
         per_trial = min(per_trial, SHARE_BY_CHANCE * total)
-        finished = min(finished, SHARE_BY_CHANCE)
+        finished = min(finished, FINISHED_BY_CHANCE)
     repeats = finished * (spec.seeds - 1)  # of each configuration, on average
     return trial_count(spec) * (per_trial + repeats * total) / (1 + repeats)
 

@@ -83,7 +83,7 @@ def search_facts(
         "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
-        "knowledge": _knowledge(spec, data) if spec.sampler == "curves" else "",
+        "knowledge": _knowledge(spec, data),
         "data": [data],
         "budget": spec.budget.facts(),
         "confirmation": asdict(confirmation),
@@ -108,7 +108,12 @@ def search_facts(
 
 
 def _knowledge(spec: SearchSpec, data: Mapping[str, Any]) -> str:
-    """Describe the search's knowledge; pictures that are not here are not downloaded."""
+    """Describe the search's knowledge, "" if it needs none.
+
+    Pictures that are not here are not downloaded.
+    """
+    if spec.sampler != "curves" and spec.budget.until is None:
+        return ""
     plain = plain_share_of(base_config(spec).data) if data["pictures"] else None
     return describe_knowledge(spec, plain)
 

@@ -50,6 +50,7 @@ class Actions:
 def knowledge_gradient(
     posterior: Posterior,
     candidates: Sequence[Array],
+    ends: Array,
     tried: int,
     actions: Actions,
     variance: float,
@@ -57,16 +58,16 @@ def knowledge_gradient(
 ) -> Array:
     """Return the knowledge gradient of each action, in the unit of the values in `Rows`.
 
-    `candidates` are points as `encode` returns them. The first `tried` candidates have been
-    trained. The result of a search must be a trained point: one of these candidates, or the point
-    that the action trains. `variance` is the known variance of the error of an evaluation.
-    `effects` has, for each candidate, what is added to the final value of the process.
+    `candidates` are points as `encode` returns them, and `ends` the log-times at which their
+    trainings end. The first `tried` candidates have been trained. The result of a search must be a
+    trained point: one of these candidates, or the point that the action trains. `variance` is the
+    known variance of the error of an evaluation. `effects` has, for each candidate, what is added
+    to the final value of the process.
     """
     hyper = posterior.hyper
-    count = len(candidates[0])
-    ends = posterior.cross(candidates, np.zeros(count), np.full(count, -1))
-    white_ends = posterior.whitened(ends)
-    means = posterior.mean + ends @ posterior.solved + (0.0 if effects is None else effects)
+    cross_ends = posterior.cross(candidates, ends, np.full(len(ends), -1))
+    white_ends = posterior.whitened(cross_ends)
+    means = posterior.mean + cross_ends @ posterior.solved + (0.0 if effects is None else effects)
     known = [columns[:tried] for columns in candidates]
     acted = [columns[actions.point] for columns in candidates]
     cross = posterior.cross(acted, actions.time, actions.trial)
@@ -74,13 +75,15 @@ def knowledge_gradient(
     zero = np.zeros((1, 1))
     own = mean_covariance(hyper, zero) + point_variance(hyper) + luck_covariance(hyper, zero)
     spread = own[0, 0] + hyper.nugget**2 + variance - (white**2).sum(axis=0)
-    gaps = np.abs(actions.time)[None]
     scale = np.sqrt(np.maximum(spread, 1e-12))
-    by_gap, shared = effect_correlation(hyper, gaps), mean_covariance(hyper, gaps)
-    effects = point_kernel(hyper, squared_distances(known, acted)).value  # (tried, actions)
-    moves = (shared + effects * by_gap - white_ends[:, :tried].T @ white) / scale
+    gaps = np.abs(ends[:tried, None] - actions.time)  # (tried, actions)
+    shared = point_kernel(hyper, squared_distances(known, acted)).value
+    prior = mean_covariance(hyper, gaps) + shared * effect_correlation(hyper, gaps)
+    moves = (prior - white_ends[:, :tried].T @ white) / scale
+    own_gaps = np.abs(ends[actions.point] - actions.time)
+    own_effect = point_variance(hyper) * effect_correlation(hyper, own_gaps)
     own_covariance = (white_ends[:, actions.point] * white).sum(axis=0)
-    own_moves = ((shared + point_variance(hyper) * by_gap)[0] - own_covariance) / scale
+    own_moves = (mean_covariance(hyper, own_gaps) + own_effect - own_covariance) / scale
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     new = actions.point >= tried
     expected = np.zeros(len(new))

@@ -7,7 +7,6 @@ fitted to all learning curves. It learns how strongly early values are related t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,8 +14,7 @@ import numpy as np
 
 from fastgan_ray.search.curves.kernel import (
     Array,
-    Hyperparameters,
-    effect_correlation,
+    correlation_with_end,
     luck_covariance,
     mean_covariance,
     point_variance,
@@ -59,20 +57,8 @@ def forecast(trials: Sequence[Trial], total_kimg: float, share: float) -> Foreca
     ends = mean + normal @ root.T
     worst_of_best = np.partition(ends, count - 1, axis=1)[:, count - 1 : count]
     kimgs = sorted({kimg for trial in trials for kimg in trial.values})
-    correlations = {kimg: correlation(hyper, kimg / total_kimg) for kimg in kimgs}
+    correlations = {kimg: correlation_with_end(hyper, kimg / total_kimg) for kimg in kimgs}
     return Forecast((ends <= worst_of_best).mean(axis=0), correlations)
-
-
-def correlation(hyper: Hyperparameters, share: float) -> float:
-    """Return the correlation, over trials, between an early evaluation and the one at the end.
-
-    The early evaluation is after the fraction `share` of a training (0 < share <= 1).
-    """
-    gap = np.array([-math.log(share)])
-    zero = np.zeros(1)
-    effect, luck = point_variance(hyper), luck_covariance(hyper, zero)
-    common = effect * effect_correlation(hyper, gap) + luck_covariance(hyper, gap)
-    return float((common / (effect + luck + hyper.nugget**2))[0])
 
 
 def _ends(posterior: Posterior, count: int) -> tuple[Array, Array]:

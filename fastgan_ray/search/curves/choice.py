@@ -16,7 +16,7 @@ from fastgan_ray.search.curves.acquisition import Actions, knowledge_gradient
 from fastgan_ray.search.curves.features import Knowledge, encode, encoded_parameters
 from fastgan_ray.search.curves.kernel import Array, Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior, fit, informed, prior
-from fastgan_ray.search.curves.trials import Trial, rows_of, with_expected
+from fastgan_ray.search.curves.trials import Trial, end_times, rows_of, with_expected
 from fastgan_ray.search.space import Parameter, SearchSpace, assign, sample
 
 Point = dict[str, Any]
@@ -62,32 +62,48 @@ def fitted(
 class Pool:
     """Random points of a space, their arrays as `encode` returns them, and their likely effects.
 
-    A search computes the arrays once, because with `knowledge` this takes a while.
+    `total_kimg` is the length of the longest training. A search computes the arrays once, because
+    with `knowledge` this takes a while.
     """
 
     points: Sequence[Point]
     columns: Sequence[Array]
     effects: Array
+    total_kimg: float
 
     @cached_property
     def keys(self) -> list[str]:
         """The keys of the points (see `_key`)."""
         return [_key(point) for point in self.points]
 
+    @cached_property
+    def ends(self) -> Array:
+        """The log-times (see `kernel`) at which the trainings of the points end."""
+        return end_times(self.points, self.total_kimg)
 
-def random_pool(space: SearchSpace, seed: int, knowledge: Knowledge | None = None) -> Pool:
-    """Return up to `POOL` different random points of a space; equal seeds give equal points."""
+
+def random_pool(
+    space: SearchSpace, seed: int, total_kimg: float, knowledge: Knowledge | None = None
+) -> Pool:
+    """Return up to `POOL` different random points of a space; equal seeds give equal points.
+
+    `total_kimg` is the length of the longest training.
+    """
     rng = random.Random(seed)
     drawn = (sample(space, rng) for _ in range(POOL))
     different = {_key(point): point for point in drawn}
-    return pool_of(space, list(different.values()), knowledge)
+    return pool_of(space, list(different.values()), total_kimg, knowledge)
 
 
 def pool_of(
-    space: SearchSpace, points: Sequence[Point], knowledge: Knowledge | None = None
+    space: SearchSpace,
+    points: Sequence[Point],
+    total_kimg: float,
+    knowledge: Knowledge | None = None,
 ) -> Pool:
     """Return a pool of these points."""
-    return Pool(points, encode(space, points, knowledge), _likely_effects(points, knowledge))
+    columns, effects = encode(space, points, knowledge), _likely_effects(points, knowledge)
+    return Pool(points, columns, effects, total_kimg)
 
 
 def likely_point(
@@ -135,7 +151,7 @@ def best_candidate(
     `fitted` for the same `trials` and `knowledge`. `suggested` has further points that are not new,
     such as those of failed trials.
     """
-    posterior = with_running(posterior, trials)
+    posterior = with_running(posterior, trials, pool.total_kimg)
     known_keys = {_key(point) for point in (*(trial.point for trial in trials), *suggested)}
     drawn = _best_of(pool, posterior, known_keys, rng)
     feasible = [index for index, trial in enumerate(trials) if not trial.is_infeasible]
@@ -143,15 +159,23 @@ def best_candidate(
         return Candidate(drawn.points[0], math.inf)
     points = [dict(trials[index].point) for index in feasible]
     columns = [part[feasible] for part in posterior.points]
-    known = Pool(points, columns, _likely_effects(points, knowledge))
+    known = Pool(points, columns, _likely_effects(points, knowledge), pool.total_kimg)
     copies = [
         copy for copy in _copies(space, known, posterior, rng) if _key(copy) not in known_keys
     ]
-    candidates = _joined(drawn, pool_of(space, copies, knowledge)) if copies else drawn
+    candidates = drawn
+    if copies:
+        candidates = _joined(drawn, pool_of(space, copies, pool.total_kimg, knowledge))
     count, everything = len(candidates.points), _joined(known, candidates)
-    actions = Actions(len(points) + np.arange(count), np.full(count, -1), np.zeros(count))
+    actions = Actions(len(points) + np.arange(count), np.full(count, -1), candidates.ends)
     gains = knowledge_gradient(
-        posterior, everything.columns, len(points), actions, 0.0, everything.effects
+        posterior,
+        everything.columns,
+        everything.ends,
+        len(points),
+        actions,
+        0.0,
+        everything.effects,
     )
     best = int(np.argmax(gains))
     return Candidate(candidates.points[best], float(gains[best]))
@@ -179,18 +203,19 @@ def _copies(
 
 def _means(posterior: Posterior, pool: Pool) -> Array:
     """Return the expected final values of the points of a pool."""
-    return np.asarray(posterior.means_at_end(pool.columns) + pool.effects)
+    return np.asarray(posterior.means(pool.columns, pool.ends) + pool.effects)
 
 
 def _part(pool: Pool, indices: NDArray[np.int64]) -> Pool:
     points = [pool.points[index] for index in indices]
-    return Pool(points, [part[indices] for part in pool.columns], pool.effects[indices])
+    columns = [part[indices] for part in pool.columns]
+    return Pool(points, columns, pool.effects[indices], pool.total_kimg)
 
 
 def _joined(first: Pool, second: Pool) -> Pool:
     columns = [np.concatenate(pair) for pair in zip(first.columns, second.columns, strict=True)]
     effects = np.concatenate([first.effects, second.effects])
-    return Pool([*first.points, *second.points], columns, effects)
+    return Pool([*first.points, *second.points], columns, effects, first.total_kimg)
 
 
 def _likely_effects(points: Sequence[Mapping[str, Any]], knowledge: Knowledge | None) -> Array:
@@ -204,15 +229,15 @@ def _key(point: Mapping[str, Any]) -> str:
     return repr(sorted(point.items()))
 
 
-def with_running(posterior: Posterior, trials: Sequence[Trial]) -> Posterior:
+def with_running(posterior: Posterior, trials: Sequence[Trial], total_kimg: float) -> Posterior:
     """Return the posterior if each running trial ended with its expected value."""
     running = np.array([i for i, trial in enumerate(trials) if trial.is_running], dtype=int)
     if not len(running):
         return posterior
     points = [columns[running] for columns in posterior.points]
-    cross = posterior.cross(points, np.zeros(len(running)), running)
-    expected = posterior.mean + cross @ posterior.solved
-    rows = with_expected(posterior.rows, running, expected)
+    ends = end_times([trials[index].point for index in running], total_kimg)
+    expected = posterior.mean + posterior.cross(points, ends, running) @ posterior.solved
+    rows = with_expected(posterior.rows, running, ends, expected)
     return Posterior(posterior.hyper, posterior.points, rows)
 
 

@@ -141,6 +141,17 @@ def luck_covariance(hyper: Hyperparameters, gaps: Array) -> Array:
     return hyper.luck**2 + hyper.luck_change**2 * _exponential(hyper.luck_time, gaps)
 
 
+def correlation_with_end(hyper: Hyperparameters, share: float) -> float:
+    """Return the correlation, over trials, between an early evaluation and the one at the end.
+
+    The early evaluation is after the fraction `share` of a training (0 < share <= 1).
+    """
+    gap, zero = np.array([-np.log(share)]), np.zeros(1)
+    effect, luck = point_variance(hyper), luck_covariance(hyper, zero)
+    common = effect * effect_correlation(hyper, gap) + luck_covariance(hyper, gap)
+    return float((common / (effect + luck + hyper.nugget**2))[0])
+
+
 def gradient(
     hyper: Hyperparameters, weights: Array, squared: Array, trial: NDArray[np.int64], time: Array
 ) -> Array:

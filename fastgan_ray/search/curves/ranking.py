@@ -16,7 +16,12 @@ import numpy as np
 from scipy.stats import norm
 
 from fastgan_ray.search.curves.features import encode, encoded_parameters
-from fastgan_ray.search.curves.kernel import Array, matern, squared_distances
+from fastgan_ray.search.curves.kernel import (
+    Array,
+    correlation_with_end,
+    matern,
+    squared_distances,
+)
 from fastgan_ray.search.curves.posterior import (
     Posterior,
     Rows,
@@ -24,7 +29,7 @@ from fastgan_ray.search.curves.posterior import (
     hyperparameter_draws,
     prior,
 )
-from fastgan_ray.search.curves.trials import Scale, Trial, rows_of, scale_of
+from fastgan_ray.search.curves.trials import LENGTH, Scale, Trial, end_times, rows_of, scale_of
 from fastgan_ray.search.space import SearchSpace
 
 MIN_TRIALS = 4  # smallest number of trials with a value from which anything is predicted
@@ -37,7 +42,6 @@ DRAWS = 4800  # draws of all expected values, from which the chance of being the
 MANY_TRIALS = 150
 CURVE_POINTS = 24
 TINY = 1e-12
-LENGTH = "train.total_kimg"
 
 Normal: TypeAlias = tuple[Array, Array]  # mean (n,) and covariance (n, n)
 
@@ -45,11 +49,11 @@ Normal: TypeAlias = tuple[Array, Array]  # mean (n,) and covariance (n, n)
 class Expectation(NamedTuple):
     """What is expected of a new training of a configuration, in the unit of the metric.
 
-    `value` is the expected value at the end of the training. The mean over trainings is computed on
-    the scale of the process (see `scale_of`); on the logarithmic scale, `value` is the median over
-    trainings. It is between `low` and `high` with the probability `CONFIDENCE`; this interval does
-    not contain the luck of a single training. `chance` is the probability that the configuration
-    has the best expected value of all tried configurations.
+    `value` is the expected value at the end of the training: the median over trainings, because the
+    mean is computed on the scale of the process (see `scale_of`). It is between `low` and `high`
+    with the probability `CONFIDENCE`; this interval does not contain the luck of a single training.
+    `chance` is the probability that the configuration has the best expected value of all tried
+    configurations.
     """
 
     value: float
@@ -99,7 +103,7 @@ class Ranking:
         Equal arguments give equal results.
         """
         indices = [index for index, trial in enumerate(self.trials) if is_ranked(trial)]
-        times = np.array([math.log(self._length(index) / self.total_kimg) for index in indices])
+        times = end_times([self.trials[index].point for index in indices], self.total_kimg)
         columns = self._columns(indices)
         _, first, place = np.unique(
             np.column_stack([*columns, times]), axis=0, return_index=True, return_inverse=True
@@ -128,6 +132,24 @@ class Ranking:
         parts = [posterior.expected(columns, times) for posterior in self.posteriors]
         values = [self.scale.metric(part) for part in _summary(parts)]
         return [CurvePoint(*map(float, row)) for row in zip(kimgs, *values, strict=True)]
+
+    def correlations(self) -> dict[float, float]:
+        """Return {kimg: correlation} of all evaluations: how much early values tell.
+
+        It is the correlation, over trials, between the value at these kimg and the value at the end
+        of the training.
+        """
+        return {
+            kimg: float(
+                np.mean(
+                    [
+                        correlation_with_end(posterior.hyper, kimg / self.total_kimg)
+                        for posterior in self.posteriors
+                    ]
+                )
+            )
+            for kimg in sorted({kimg for trial in self.trials for kimg in trial.values})
+        }
 
     def importances(self) -> dict[str, Estimate]:
         """Return the importance of each parameter: its share of the variance, the largest first.

@@ -14,7 +14,9 @@ from fastgan_ray.search.curves.posterior import Rows
 
 MAX_ROWS = 600
 LEAST_ROWS = 2  # that a trial keeps
-SPREAD = 0.2  # standard deviation of values on a linear scale, as the priors of `posterior` assume
+CLEAR = 3.0  # standard errors by which a value must be above 0 to have a logarithm
+TINY = 1e-12  # spread of values, as a share of the largest one; below, it is a rounding error
+LENGTH = "train.total_kimg"
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,25 @@ class Trial:
 
 
 class Scale(NamedTuple):
-    """The scale of the process: logarithms if `unit` is None, else multiples of `unit`."""
+    """The scale of the process: log(value) if `unit` is None, else asinh(value / unit).
+
+    asinh(v) is about log(2 v) for large v, v for small v, and defined for negative v. So on both
+    scales, a difference of 0.01 between values far above the unit is 1 %.
+    """
 
     unit: float | None
 
     def scaled(self, value: float) -> float:
         """Convert a value of the metric to the scale of the process."""
-        return math.log(value) if self.unit is None else value / self.unit
+        return math.log(value) if self.unit is None else math.asinh(value / self.unit)
 
     def metric(self, scaled: Array) -> Array:
         """Convert values on the scale of the process to values of the metric."""
-        return np.exp(scaled) if self.unit is None else np.asarray(scaled) * self.unit
+        return np.exp(scaled) if self.unit is None else np.sinh(scaled) * self.unit
 
     def variance(self, value: float, error: float) -> float:
         """Return a value's variance on the scale of the process; `error` is its standard error."""
-        return float((error / (value if self.unit is None else self.unit)) ** 2)
+        return float((error / (value if self.unit is None else math.hypot(value, self.unit))) ** 2)
 
 
 def rows_of(trials: Sequence[Trial], total_kimg: float, max_rows: int = MAX_ROWS) -> Rows:
@@ -55,7 +61,7 @@ def rows_of(trials: Sequence[Trial], total_kimg: float, max_rows: int = MAX_ROWS
 
     Values are scaled by `scale_of`. The variance of a row is that of the value's known standard
     error, on this scale; it is 0 if the error is unknown. An infeasible trial gets one more row: at
-    the end of a training, with the worst of all values.
+    the end of its training, with the worst of all values.
 
     The result has the last evaluation of each trial, and some of its earlier evaluations. At most
     `max_rows` / (number of trials) evaluations of a trial are used, or 2 if this limit is below 2.
@@ -74,7 +80,12 @@ def rows_of(trials: Sequence[Trial], total_kimg: float, max_rows: int = MAX_ROWS
         for kimg, value in values.items()
     ]
     worst = max((value for _, _, value, _ in rows), default=0.0)
-    rows += [(index, 0.0, worst, 0.0) for index, trial in enumerate(trials) if trial.is_infeasible]
+    ends = end_times([trial.point for trial in trials], total_kimg)
+    rows += [
+        (index, float(ends[index]), worst, 0.0)
+        for index, trial in enumerate(trials)
+        if trial.is_infeasible
+    ]
     index, time, value, variance = (np.array(column) for column in zip(*sorted(rows), strict=True))
     return Rows(index, time, value, variance)
 
@@ -82,13 +93,31 @@ def rows_of(trials: Sequence[Trial], total_kimg: float, max_rows: int = MAX_ROWS
 def scale_of(trials: Sequence[Trial]) -> Scale:
     """Return the scale of the process for the values of all trials.
 
-    It is logarithmic if all values are positive. Otherwise (a kernel distance can be negative), it
-    is linear, and the standard deviation of all values is `SPREAD` on this scale.
+    It is logarithmic if all values are clearly positive, compared with their standard errors.
+    Otherwise (a kernel distance can be 0 or negative), the unit is `CLEAR` typical standard errors;
+    if none is known, it is the standard deviation of the trials' last values.
     """
-    values = [value for trial in trials for value in trial.values.values()]
-    if all(value > 0 for value in values):
+    values = [
+        (value, trial.errors.get(kimg, 0.0))
+        for trial in trials
+        for kimg, value in trial.values.items()
+    ]
+    if all(value > CLEAR * error for value, error in values):
         return Scale(None)
-    return Scale(float(np.std(values)) / SPREAD or 1.0)
+    if errors := [error for _, error in values if error > 0]:
+        return Scale(CLEAR * float(np.median(errors)))
+    last = [trial.values[max(trial.values)] for trial in trials if trial.values]
+    spread, largest = float(np.std(last)), max(abs(value) for value in last)
+    return Scale(spread if spread > TINY * largest else largest or 1.0)
+
+
+def end_times(points: Sequence[Mapping[str, Any]], total_kimg: float) -> Array:
+    """Return log(kimg / `total_kimg`) at the end of each point's training.
+
+    It is 0 unless the length is a searched parameter, and `total_kimg` is the longest one.
+    """
+    lengths = [float(point.get(LENGTH, total_kimg)) for point in points]
+    return np.log(np.array(lengths) / total_kimg)
 
 
 def _thinned(values: Mapping[float, float], count: int) -> dict[float, float]:
@@ -101,15 +130,15 @@ def _thinned(values: Mapping[float, float], count: int) -> dict[float, float]:
     return {kimg: values[kimg] for kimg in sorted(nearest)}
 
 
-def with_expected(rows: Rows, trial: Array, value: Array) -> Rows:
+def with_expected(rows: Rows, trial: Array, time: Array, value: Array) -> Rows:
     """Return `rows` with one more row for each running trial: its expected final value.
 
-    `trial` has the indices of the running trials, and `value` their expected final values.
+    `trial` has the indices of the running trials, `time` the log-times of their ends, and `value`
+    their expected final values.
     """
-    count = len(trial)
     return Rows(
         np.append(rows.trial, trial),
-        np.append(rows.time, np.zeros(count)),
+        np.append(rows.time, time),
         np.append(rows.value, value),
-        np.append(rows.variance, np.zeros(count)),
+        np.append(rows.variance, np.zeros(len(trial))),
     )

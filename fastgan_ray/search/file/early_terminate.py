@@ -19,6 +19,8 @@ from fastgan_ray.config.rules import broken
 from fastgan_ray.counting import counted
 from fastgan_ray.search.file.section import FileSection, Kimg, context_of, read_each, read_tagged
 
+ROUNDING = 1e-9  # largest rounding error of kimg, as a share
+
 
 class _Rule(FileSection):
     first_key: ClassVar[str] = "min_iter"  # the key that sets when the rule can first end a trial
@@ -39,7 +41,8 @@ class _RuleWithTolerance(_Rule):
         ge=0,
         le=10,
         description="the rule ends a trial only if the trial's value is worse than the rule's "
-        "limit by more than this number of standard errors of the value",
+        "limit by more than this number of standard deviations of the difference between two "
+        "trainings of one configuration",
     )
 
 
@@ -153,7 +156,7 @@ class Hyperband(_RuleWithTolerance):
         """Return the rungs of the first bracket, in kimg; a trial has the length `total_kimg`."""
         end = min(total_kimg, self.max_iter or total_kimg)
         rungs, rung = [], self.first_kimg
-        while rung < end:
+        while rung < end * (1 - ROUNDING):
             rungs.append(rung)
             rung *= self.eta
         return rungs
@@ -205,7 +208,7 @@ class Median(_RuleWithTolerance):
         )
 
 
-class Patience(_RuleWithTolerance):
+class Patience(_Rule):
     """Settings of the rule that ends a trial whose best value has not improved for `kimg` kimg."""
 
     first_key: ClassVar[str] = "kimg"
@@ -214,6 +217,13 @@ class Patience(_RuleWithTolerance):
     kimg: Kimg = Field(
         description="a trial ends if its best value does not improve for this number of kimg "
         "(thousands of images)"
+    )
+    tolerance: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="the rule does not end a trial at a value that is worse than the trial's best "
+        "value by at most this number of standard errors of the value",
     )
 
     @property

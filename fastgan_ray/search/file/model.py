@@ -150,8 +150,8 @@ class SearchFile(_File):
     )
     knowledge: bool = Field(
         True,
-        description="whether the sampler curves uses recorded trainings on other data sets; the "
-        "search's own trials soon count for more",
+        description="whether the sampler curves and `budget: {until: settled}` use recorded "
+        "trainings on other data sets; the search's own trials soon count for more",
     )
     budget: Annotated[Budget, AfterValidator(check_budget)] = Field(
         Budget(), description="when the search ends: kimg, hours, gpu_hours, until"

@@ -49,8 +49,11 @@ class Population(FileSection):
 
 
 def changeable(space: SearchSpace) -> list[str]:
-    """Return the names of the searched parameters that may change during training."""
-    return [
+    """Return the names of the searched parameters that may change during training.
+
+    A parameter on which another one depends (`when`) may change only if the other one may.
+    """
+    numbers = [
         parameter.name
         for parameter in space
         if parameter.name.startswith(CHANGEABLE)
@@ -59,6 +62,13 @@ def changeable(space: SearchSpace) -> list[str]:
         and all(isinstance(value, int | float) for value in parameter.values)
         and not any(isinstance(value, bool) for value in parameter.values)
     ]
+    fixed = {
+        parent
+        for parameter in space
+        if parameter.name not in numbers
+        for parent, _ in parameter.when
+    }
+    return [name for name in numbers if name not in fixed]
 
 
 def check_population(population: Population | None, info: ValidationInfo) -> Population | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scipy.stats import norm
 
-from fastgan_ray.search.curves.trials import Trial
+from fastgan_ray.search.curves.trials import LENGTH, Trial
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
 from fastgan_ray.search.knowledge.learn import learn
 from fastgan_ray.search.knowledge.library import DataSet, Library
@@ -25,9 +25,9 @@ def earlier_library(earlier_trials: Sequence[EarlierTrial], spec: SearchSpec) ->
     """
     if len(earlier_trials) < MIN_TRIALS:
         return None
-    length, count = longest_kimg(spec), len(earlier_trials)
-    trials = [
-        Trial(earlier.point, {length: math.exp(SPREAD * norm.ppf((earlier.rank + 0.5) / count))})
-        for earlier in earlier_trials
-    ]
+    longest, count = longest_kimg(spec), len(earlier_trials)
+    trials = []
+    for earlier in earlier_trials:
+        value = math.exp(SPREAD * norm.ppf((earlier.rank + 0.5) / count))
+        trials.append(Trial(earlier.point, {earlier.point.get(LENGTH, longest): value}))
     return learn(spec, [DataSet("--from", "the trials of another search", 0, None, trials)])

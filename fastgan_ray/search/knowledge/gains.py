@@ -15,13 +15,15 @@ from fastgan_ray.search.knowledge.responses import SIMILAR
 
 FILE = Path(__file__).with_name("gains.json")
 CLEAR = 10.0  # percent
+ROUNDING = 1e-6
 
 
 class Gain(NamedTuple):
     """What simulated searches gained over the published default.
 
-    `chance` is the fraction of searches whose best configuration is at least `CLEAR` percent better
-    than the default. `median` is the median gain in percent. `sets` is the number of data sets.
+    `trainings` is their cost in average trainings. `chance` is the fraction of searches whose best
+    configuration is at least `CLEAR` percent better than the default. `median` is the mean over the
+    data sets of the median gain, in percent. `sets` is the number of data sets.
     """
 
     trainings: float
@@ -37,22 +39,38 @@ def _recorded() -> dict[str, Any]:
     return content
 
 
+def why_unknown(spec: SearchSpec, kimg: float) -> str:
+    """Return why nothing was simulated that is like this search; "" if something was.
+
+    The arguments are as in `expected_gain`.
+    """
+    recorded, resolution = _recorded(), base_config(spec).model.resolution
+    known = recorded["resolution"]
+    if spec.costs:
+        return "the search has several metrics"
+    if not 1 / SIMILAR <= resolution / known <= SIMILAR:
+        return f"searches were simulated at {known} px only, and this one has {resolution} px"
+    if spec.sampler not in recorded["gains"]:
+        names = ", ".join(sorted(recorded["gains"]))
+        return f"searches were simulated with the samplers {names} only"
+    if spec.sampler == "curves" and not spec.knowledge:
+        return "the simulated searches use the recorded trainings, and this one does not"
+    if kimg / longest_kimg(spec) < recorded["sizes"][0] * (1 - ROUNDING):
+        return f"the search has fewer than {counted(recorded['sizes'][0], 'training')}"
+    return ""
+
+
 def expected_gain(spec: SearchSpec, kimg: float) -> Gain | None:
     """Return what searches of this size gained on the recorded data sets.
 
     The size is `kimg`, the expected cost of the search without its confirmation, in complete
     trainings. Sizes between those that were simulated are interpolated. A larger search counts as
-    the largest one that was simulated. None if the sampler or the resolution was not simulated, or
-    if the search does not use the recordings, which the simulated ones did.
+    the largest one that was simulated. None if nothing like it was simulated (see `why_unknown`).
     """
-    recorded = _recorded()
-    ratio = base_config(spec).model.resolution / recorded["resolution"]
-    of_set = recorded["gains"].get(spec.sampler)
-    is_simulated = of_set is not None and 1 / SIMILAR <= ratio <= SIMILAR and not spec.costs
-    without_recordings = spec.sampler == "curves" and not spec.knowledge
-    if not is_simulated or without_recordings:
+    if why_unknown(spec, kimg):
         return None
-    sizes = recorded["sizes"]
+    recorded = _recorded()
+    sizes, of_set = recorded["sizes"], recorded["gains"][spec.sampler]
     trainings = min(kimg / longest_kimg(spec), sizes[-1])
     # Each set has the same weight.
     arrays = [np.array(gains) for gains in of_set.values()]
@@ -68,16 +86,17 @@ def expected_gain(spec: SearchSpec, kimg: float) -> Gain | None:
 
 
 def describe_gain(spec: SearchSpec, kimg: float) -> str:
-    """Return a text with the chance that a search of this size finds something; "" if unknown.
+    """Return a text with the chance that a search of this size finds something.
 
-    `kimg` is the expected cost of the search without its confirmation.
+    `kimg` is the expected cost of the search without its confirmation. If the chance is unknown,
+    the text says why.
     """
     gain = expected_gain(spec, kimg)
     if gain is None:
-        return ""
+        return f"unknown: {why_unknown(spec, kimg)}"
     return (
-        f"{gain.chance:.0%} of simulated searches with about "
-        f"{counted(round(gain.trainings), 'complete training')} found a configuration at least "
+        f"{gain.chance:.0%} of simulated searches that cost as much as "
+        f"{counted(round(gain.trainings), 'average training')} found a configuration at least "
         f"{CLEAR:g} % better than the published default; the median gain is {gain.median:.0f} % "
         f"(from recordings of {counted(gain.sets, 'data set')} at {gain.resolution} px)"
     )

@@ -21,7 +21,7 @@ import numpy as np
 from fastgan_ray.search.curves.features import encode, encoded_parameters
 from fastgan_ray.search.curves.kernel import SHARED, Array, Hyperparameters
 from fastgan_ray.search.curves.posterior import Posterior
-from fastgan_ray.search.curves.trials import Trial, rows_of
+from fastgan_ray.search.curves.trials import Trial, end_times, rows_of
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import SearchSpec, base_config, longest_kimg
 from fastgan_ray.search.space import sample
@@ -102,7 +102,8 @@ class Library:
 
     def _ends(self, points: Sequence[Mapping[str, Any]]) -> Array:
         encoded = encode(self.spec.space, points)
-        ends = [posterior.means_at_end(encoded) for posterior in self.posteriors]
+        times = end_times(points, self.total_kimg)
+        ends = [posterior.means(encoded, times) for posterior in self.posteriors]
         return np.stack(ends, axis=1)
 
 

@@ -170,8 +170,7 @@ class SearchRecords(TrialRecords):
         self.expected = {record["trial_id"]: record for record in records}
         pictures = read_described(self.folder)
         summary = summarise(records, self._spec, name, protocol, pictures, ranking)
-        settled = settled_sentence(self.folder, self._spec)
-        summary["verdict"] = f"{summary['verdict']} {settled}".rstrip()
+        summary["settled"] = settled_sentence(self.folder, self._spec)
         write_atomically(self.folder / "trials.csv", as_csv(records, self._spec))
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary

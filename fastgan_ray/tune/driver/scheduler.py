@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.spec import SearchSpec, run_config
+from fastgan_ray.search.luck import prior_of
 from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.repeats import is_repeat
 from fastgan_ray.search.stopping import Observation, StoppingRules
@@ -50,15 +52,17 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 
     `trial` is the trial's number. In an observation, a lower value is better, so the value is
     negated if the metric is maximized. The observation's error includes only the randomness of the
-    generated pictures, because all trials use the same real pictures. Returns None if the row has
-    no metric value, for example because the trial diverged.
+    generated pictures, because all trials use the same real pictures. Its difference also includes
+    the luck of a seed, as far as it was measured for this metric (see `prior_of`). Returns None if
+    the row has no metric value, for example because the trial diverged.
     """
     value = value_of(row, metric.name)
     if value is None:
         return None
     sign = -1 if metric.goal == "maximize" else 1
     error = value_of(row, fakes_error_name(metric.name), 0.0) or 0.0
-    return Observation(trial, row["kimg"], sign * value, error)
+    difference = math.sqrt(2) * math.hypot(error, prior_of(metric.name).sd * value)
+    return Observation(trial, row["kimg"], sign * value, error, difference)
 
 
 class EarlyStoppingScheduler(FIFOScheduler):
@@ -88,21 +92,30 @@ class EarlyStoppingScheduler(FIFOScheduler):
         self._trials = trials
         self._exchange = exchange
         self._is_repeat = is_repeat
+        self._added: list[Trial] = []  # see `_admit`
+        # {trial id: number among the trials that the rules compare}; brackets depend on it
+        self._compared: dict[str, int] = {}
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Pass the earlier evaluations of a restored trial to the stopping rules.
+        """Remember the trial for `_admit`; Ray adds restored trials in no particular order."""
+        if not self._is_repeat(trial.config["point"]):
+            self._added.append(trial)
 
-        Do nothing for a new trial, or for a trial that the rules do not stop.
+    def _admit(self) -> None:
+        """Number the added trials, and pass their earlier evaluations to the stopping rules.
+
+        Only restored trials have earlier evaluations.
         """
-        if not trial.last_result or self._is_repeat(trial.config["point"]):
-            return
-        last_kimg = trial.last_result.get("kimg", 0.0)
-        for row in read_rows(self._trials / trial.trial_id):
-            observation = observation_of(row, trial.config["number"], self._search_metric)
-            if observation is not None and row["kimg"] <= last_kimg:
-                self._rules.decide(observation)
-                if self._exchange is not None:
-                    self._exchange.replay(observation)
+        added, self._added = sorted(self._added, key=lambda trial: trial.trial_id), []
+        for trial in added:
+            self._compared.setdefault(trial.trial_id, len(self._compared))
+            last_kimg = (trial.last_result or {}).get("kimg", 0.0)
+            for row in read_rows(self._trials / trial.trial_id) if last_kimg else []:
+                observation = observation_of(row, trial.config["number"], self._search_metric)
+                if observation is not None and row["kimg"] <= last_kimg:
+                    self._decide(trial, observation)
+                    if self._exchange is not None:
+                        self._exchange.replay(observation)
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
@@ -113,10 +126,11 @@ class EarlyStoppingScheduler(FIFOScheduler):
         trial reports its earlier evaluations again. The rules record all these evaluations, but
         only the last one can stop the trial.
         """
+        self._admit()
         if self._is_repeat(trial.config["point"]):
             return str(TrialScheduler.CONTINUE)
         observation = observation_of(result, trial.config["number"], self._search_metric)
-        reason = "" if observation is None else self._rules.decide(observation)
+        reason = "" if observation is None else self._decide(trial, observation)
         if result.get(REPEATED):
             if observation is not None and self._exchange is not None:
                 self._exchange.replay(observation)
@@ -128,3 +142,7 @@ class EarlyStoppingScheduler(FIFOScheduler):
             if observation is not None and self._exchange is not None:
                 self._exchange.observe(observation, result, trial.config["point"])
         return str(TrialScheduler.CONTINUE)
+
+    def _decide(self, trial: Trial, observation: Observation) -> str:
+        number = self._compared.setdefault(trial.trial_id, len(self._compared))
+        return self._rules.decide(observation._replace(trial=number))

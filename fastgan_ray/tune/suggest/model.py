@@ -43,12 +43,12 @@ class Model:
             if share is not None:
                 study.set_user_attr(PLAIN, share)
         self.knowledge = knowledge_of(spec, earlier_trials_of(study, spec), share, run)
-        self._pool = random_pool(spec.space, spec.seed, self.knowledge)
+        self._length = longest_kimg(spec)
+        self._pool = random_pool(spec.space, spec.seed, self._length, self.knowledge)
 
     def fitted(self, trials: Sequence[Trial], start: Hyperparameters | None = None) -> Posterior:
         """Fit the process to the trials of the search (see `choice.fitted`)."""
-        length = longest_kimg(self._spec)
-        return fitted(self._spec.space, trials, length, start, self.knowledge)
+        return fitted(self._spec.space, trials, self._length, start, self.knowledge)
 
     def likely_point(self, study: optuna.Study, rng: random.Random) -> Point | None:
         """Return a point that probably is good, or None (see `choice.likely_point`)."""

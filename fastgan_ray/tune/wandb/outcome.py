@@ -127,6 +127,25 @@ def confirmation_table(
     return [*ARM_COLUMNS, *seeds], rows
 
 
+def prediction_tables(summary: Summary) -> dict[str, tuple[list[str | int], list[list[Any]]]]:
+    """Return the headings and rows of "expected curves" and "importances", from few trials on.
+
+    They have the expected learning curves of the best configurations, and the importance of each
+    parameter, with intervals. Empty if the search has no expected values (see `with_expected`).
+    """
+    ranking = summary.get("ranking") or {}
+    if not ranking.get("curves"):
+        return {}
+    curves = [
+        [trial_id, *point] for trial_id, points in ranking["curves"].items() for point in points
+    ]
+    importances = [[name, *share] for name, share in ranking["importances"].items()]
+    return {
+        "expected curves": (["trial_id", "kimg", *EXPECTED[:3]], curves),
+        "importances": (["parameter", "share of variance", "low", "high"], importances),
+    }
+
+
 def _log(session: Session, kind: str, summary: Summary) -> None:
     mark = session.folder / "wandb" / MARK
     digest = hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
@@ -154,7 +173,10 @@ def _log(session: Session, kind: str, summary: Summary) -> None:
 
 
 def _tables(folder: Path, summary: Summary) -> dict[str, Any]:
-    """Return the W&B tables by name: "leaderboard" and, if there is one, "confirmation"."""
+    """Return the W&B tables by name: "leaderboard", and those of `prediction_tables`.
+
+    If there is a confirmation, there is also the table "confirmation".
+    """
     import wandb
 
     pictures = {
@@ -167,6 +189,8 @@ def _tables(folder: Path, summary: Summary) -> dict[str, Any]:
     if confirmation := confirmation_table(summary.get("confirmation")):
         columns, rows = confirmation
         tables["confirmation"] = wandb.Table(columns=columns, data=rows)
+    for name, (columns, rows) in prediction_tables(summary).items():
+        tables[name] = wandb.Table(columns=columns, data=rows)
     return tables
 
 

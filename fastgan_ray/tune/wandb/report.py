@@ -19,7 +19,7 @@ from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import base_config
 from fastgan_ray.tune.wandb.compat import logged_in
-from fastgan_ray.tune.wandb.outcome import CELL
+from fastgan_ray.tune.wandb.outcome import CELL, prediction_tables
 from fastgan_ray.tune.wandb.rows import PICTURES
 
 Panel = dict[str, Any]
@@ -54,6 +54,7 @@ def outline(folder: Path, project: str) -> Outline:
     summary = _summary(folder)
     verdict = summary.get("verdict", "")
     tables = ["leaderboard", *(["confirmation"] if kind == "search" else [])]
+    tables += prediction_tables(summary)
     return {
         "title": f"{folder.resolve().name}: {metric.name}, {smaller_or_larger} is better",
         "project": project,
