@@ -37,6 +37,7 @@ from search_task import WORKERS, BestPoints, Task
 from truth import Truth, recordings
 from ways_to_search import not_run, searches
 
+import fastgan_ray
 from fastgan_ray.counting import counted
 from fastgan_ray.search.knowledge.library import Library
 
@@ -52,6 +53,8 @@ SLOW = (
 ANCHORS = ("plain Optuna TPE, none", "Ray's OptunaSearch + ASHA 3", *SLOW)
 MIN_POINTS = 12  # a set with fewer recorded points is left out
 PROCESSES = 2
+PACKAGE = Path(fastgan_ray.__file__).parent
+CODE = ("search", "tune/suggest")  # what the simulated searches run
 
 
 def truth_of(folder: Path, name: str, scale: str) -> Truth | None:
@@ -117,14 +120,15 @@ def finished(path: Path | None, digest: str) -> list[Searched]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     known = [Searched(**line) for line in lines if line.pop("recordings") == digest]
     if left := len(lines) - len(known):
-        print(f"{path}: {counted(left, 'line')} left out: of other recordings or another scale")
+        print(f"{path}: {counted(left, 'line')} left out: of other recordings, scale or code")
     return known
 
 
 def digest_of(folder: Path, scale: str) -> str:
-    """Return a digest of the recordings and the scale."""
+    """Return a digest of the recordings, the scale, and the code that searches."""
     digest = hashlib.sha256(scale.encode())
-    for path in sorted(folder.glob("*.jsonl")):
+    code = [path for part in CODE for path in sorted((PACKAGE / part).rglob("*.py"))]
+    for path in [*sorted(folder.glob("*.jsonl")), *code]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -145,7 +149,7 @@ def main() -> None:
         "--keep",
         type=Path,
         help="file of finished searches, which are not made again if they are of the same "
-        "recordings and scale; they must be of the same code",
+        "recordings, scale and code of `CODE` (of the anchors: by the same package)",
     )
     options = parser.parse_args()
     if options.slow_seeds is not None and options.slow_seeds < 1:

@@ -2,7 +2,8 @@
 
     PYTHONPATH=benchmarks python benchmarks/library/describe.py [--scale 32px]
 
-Writes results/library.md. All numbers are of logarithms of the distance.
+Writes results/library.md, and with --plot a picture of it (docs/images/library.png). All numbers
+are of logarithms of the distance.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 from design import SCALES, SETS, roles
 from make_knowledge import METRIC, MIN_POINTS, set_facts
@@ -23,6 +26,8 @@ from scipy.stats import spearmanr
 
 Array = NDArray[np.float64]
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "library.md"
+PLOT = Path(__file__).resolve().parents[2] / "docs" / "images" / "library.png"
+PLAIN = 0.2  # share of black and white pixels from which a set counts as plain in the picture
 DRAWS = 500  # of the bootstrap over points
 
 
@@ -143,6 +148,32 @@ def report(sets: Mapping[str, Curves], scale: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def plot(sets: Mapping[str, Curves], path: Path) -> None:
+    """Draw what early values tell, by set, and how the agreement of two sets depends on `plain`."""
+    mpl.use("Agg")
+    facts, rng = set_facts(), np.random.default_rng(0)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    for name, curves in sets.items():
+        is_plain = facts[name]["plain"] > PLAIN
+        style = ("--", "tab:orange") if is_plain else ("-", "tab:blue")
+        line, colour = style
+        left.plot(curves.kimg, early(curves), line, color=colour, alpha=0.7, linewidth=1.2)
+    for line, colour, label in (("-", "tab:blue", "full"), ("--", "tab:orange", "plain")):
+        left.plot([], [], line, color=colour, label=f"{label} pictures")
+    left.axhline(0, color="grey", linewidth=0.8)
+    left.set_xlabel("thousand images")
+    left.set_ylabel("rank correlation with the last value")
+    left.legend(fontsize=8)
+    for name, other in itertools.combinations(sets, 2):
+        value, error = agreement(sets[name], sets[other], rng)
+        gap = abs(facts[name]["plain"] - facts[other]["plain"])
+        right.errorbar(gap, value, error, color="tab:blue", alpha=0.4, marker="o", markersize=3)
+    right.axhline(0, color="grey", linewidth=0.8)
+    right.set_xlabel("difference of the shares of black and white pixels")
+    right.set_ylabel("agreement of two sets")
+    figure.savefig(path, dpi=110)
+
+
 def _explained(between: Mapping[tuple[str, str], float]) -> list[str]:
     """Return a table that says which facts about the pictures go with the agreement of sets."""
     facts = set_facts()
@@ -172,6 +203,7 @@ def main() -> None:
     """Write the tables."""
     parser = recordings_parser(__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--plot", type=Path, nargs="?", const=PLOT, help="picture to draw, too")
     options = parser.parse_args()
     found = {name: curves_of(options.folder, name, options.scale) for name in SETS}
     sets = {name: curves for name, curves in found.items() if len(curves.of_point) >= MIN_POINTS}
@@ -180,6 +212,8 @@ def main() -> None:
     text = report(sets, options.scale)
     options.out.write_text(text)
     print(text, end="")
+    if options.plot:
+        plot(sets, options.plot)
 
 
 if __name__ == "__main__":
