@@ -54,7 +54,7 @@ class Scale:
 SCALES = {
     "32px": Scale(32, 1.6, 0.2, COMMON, 16, first=0, stride=1),
     "64px": Scale(64, 3.2, 0.4, 20, 0, first=8, stride=4),
-    "64px-long": Scale(64, 16.0, 1.0, 11, 0, first=10, stride=6, sets=("surfaces", "portraits")),
+    "64px-long": Scale(64, 12.0, 1.0, 11, 0, first=10, stride=6, sets=("surfaces", "portraits")),
 }
 
 
