@@ -7,6 +7,7 @@ import logging
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tune_objectives as objectives
@@ -17,13 +18,15 @@ from test_tune_resume import TEXT, lines, no_driver_left, start_driver, wait_unt
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import run_config
+from fastgan_ray.tune.driver.bad_machines import read_place
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.ray.withheld import Place
 from fastgan_ray.tune.search import run_search
 from fastgan_ray.tune.storage.experiment_folder import open_storage
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.sync import DriverSync, TrialSync, fetch_run
-from fastgan_ray.tune.trial.folder import append_row, resume_point
+from fastgan_ray.tune.trial.folder import PLACE, append_row, resume_point
 
 __all__ = ["no_driver_left"]  # a fixture that runs by itself
 
@@ -113,6 +116,20 @@ def test_a_better_checkpoint_replaces_the_stored_one(store, tmp_path):
     TrialSync(store, here, "00000").send()
     other.fetch()
     assert (there / weights).read_text() == "best weights at 3"
+
+
+def test_the_driver_learns_where_a_trial_died_before_its_first_evaluation(store, tmp_path):
+    here, there = tmp_path / "driver", tmp_path / "elsewhere"
+    for folder, host in ((here, "old"), (there, "new")):
+        place = folder / "trials" / "00000" / PLACE
+        place.parent.mkdir(parents=True)
+        place.write_text(json.dumps([host, host, []]))
+    TrialSync(store, there, "00000").send_place()
+    driver = DriverSync(store, here)
+    driver.send()  # does not replace what the trial has sent
+    driver.trial_failed(SimpleNamespace(trial_id="00000"))
+    assert read_place(here / "trials" / "00000") == Place("new", "new", ())
+    driver.trial_restarts(SimpleNamespace(trial_id="00001"))  # never started
 
 
 def test_what_the_best_trial_no_longer_has_is_removed_from_the_store(store, tmp_path):

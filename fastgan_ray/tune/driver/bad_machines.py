@@ -17,8 +17,8 @@ from fastgan_ray.files import write_atomically
 from fastgan_ray.tune.driver.state import reason_of
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.withheld import Place, Withholder, place_here
+from fastgan_ray.tune.trial.folder import PLACE
 
-PLACE = "place.json"  # in a trial's folder; says where the trial's process runs or last ran
 # A place is bad after DEATHS_IN_A_ROW deaths there with no evaluation in between, if at least
 # TRIALS different trials died. If DEATHS_IN_A_ROW of these deaths are machine faults, a single
 # trial is enough.

@@ -8,6 +8,7 @@ even after a crash. Ray's own upload is not used because it replaces one file at
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import tarfile
@@ -17,13 +18,14 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
+from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.rows import METRICS, TRAINING, read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.rounds.folder import START, start_number
 from fastgan_ray.tune.storage.remote import RemoteStorage, files_below
 from fastgan_ray.tune.storage.snapshot import ended_in_snapshot, snapshots
-from fastgan_ray.tune.trial.folder import resume_kimg
+from fastgan_ray.tune.trial.folder import PLACE, resume_kimg
 
 SECONDS_BETWEEN = 10.0
 TRIES = 3
@@ -80,6 +82,15 @@ class TrialSync:
                 return
             except OSError:
                 continue
+
+    def send_place(self) -> None:
+        """Send the file that says where the trial runs: it may die before its first evaluation.
+
+        If the storage cannot be reached, the driver does not learn where a trial has died.
+        """
+        if self._storage is not None:
+            with contextlib.suppress(OSError):
+                self._storage.put(self._folder, [f"{self._trial}/{PLACE}"])
 
     def _send(self) -> None:
         assert self._storage is not None
@@ -143,6 +154,25 @@ class DriverSync(TrialCallback):
             except OSError as error:  # the next result fetches the files
                 self.fault = str(error)
                 self._behind.add(trial.trial_id)
+
+    def trial_restarts(self, trial: Trial) -> None:
+        """Fetch where the trial's process has died, which later callbacks read."""
+        self._fetch_place(trial)
+
+    def trial_failed(self, trial: Trial) -> None:
+        """Fetch where the trial's process has died, which later callbacks read."""
+        self._fetch_place(trial)
+
+    def _fetch_place(self, trial: Trial) -> None:
+        name = f"trials/{trial.trial_id}/{PLACE}"
+        try:
+            content = self._storage.read(name)
+        except OSError as error:
+            self.fault = str(error)
+            return
+        if content is not None:
+            (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._folder / name, content.decode())
 
     def trial_ended(self, trial: Trial) -> None:
         """Note that files must be sent at Ray Tune's next step, because a trial has ended."""
@@ -253,7 +283,8 @@ def _is_drivers(name: str) -> bool:
     if rest and rest[0] in ("trials", STATE):  # the confirmation's own DriverSync sends these
         return False
     if first == "trials":  # Ray's own files in trials/ are part of the state
-        return len(rest) > 1 and not _is_trials(name) and not rest[-1].startswith(".")
+        is_trials = _is_trials(name) or rest[-1] == PLACE
+        return len(rest) > 1 and not is_trials and not rest[-1].startswith(".")
     hidden = (first, *rest)[-1].startswith(".") and rest[-1:] != [".source"]
     return not hidden and not first.startswith(".") and first not in (STATE, JOURNAL)
 

@@ -21,6 +21,7 @@ from fastgan_ray.train.reporter import INTERRUPTED
 
 LOCK = ".lock"
 REPEATED = "repeated"  # this key marks a row that is reported again although later rows exist
+PLACE = "place.json"  # says where the trial's process runs or last ran
 CHECKPOINTS = ("checkpoint-*", "taken-over-*", INTERRUPTED)
 
 Row = dict[str, Any]

@@ -72,6 +72,7 @@ def make_trainable(
             sync.fetch()
             reset_if_other_point(folder, suggestion["point"])
             note_place(folder)
+            sync.send_place()
             repeat_rows(folder)
             while (state := resume_state(task)) and _run(task, state, worker_resources, sync):
                 pass
