@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pickle
@@ -375,6 +376,8 @@ def test_own_searches_are_learnt_and_forgotten(tmp_path, empty_cache, capsys):
     assert library.sets[0].pictures == 77 and library.sets[0].plain == 0.4
     assert len(library.sets[0].trials) == 8
     assert "8 trainings of your search mine at 32 px" in describe_knowledge(SPEC)
+    continued = dataclasses.replace(SPEC, name="mine")  # it has these trials already
+    assert "mine" not in describe_knowledge(continued)
     columns = len(package_library().sets) + 1
     assert knowledge_of(SPEC).features(points(3)).shape == (3, columns)
     assert call("learn", "--forget", run) == 0

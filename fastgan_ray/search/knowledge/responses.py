@@ -159,14 +159,15 @@ def without(library: Library, name: str | None) -> Library:
 def describe_knowledge(spec: SearchSpec, plain: float | None = None) -> str:
     """Say in a text from which trainings on other data sets a search learns.
 
-    `plain` is the plain share of the search's pictures; None if it is unknown.
+    `plain` is the plain share of the search's pictures; None if it is unknown. A search does not
+    learn from an earlier search of its own name (see `usable_libraries`).
     """
     if not spec.knowledge:
         return "none (the file says `knowledge: false`)"
     parts = [
         f"{sum(len(data.trials) for data in library.sets)} trainings {_on(library)} at "
         f"{library.resolution} px, of {library.total_kimg:g} thousand images each"
-        for library in usable_libraries(spec)
+        for library in usable_libraries(spec, spec.name)
     ]
     if not parts:
         resolution = base_config(spec).model.resolution
@@ -179,7 +180,7 @@ def _alike_text(spec: SearchSpec, plain: float | None) -> str:
     """Say which recorded data sets are as plain as the pictures of a search; "" if unknown."""
     if plain is None:
         return ""
-    sets = [data for library in usable_libraries(spec) for data in library.sets]
+    sets = [data for library in usable_libraries(spec, spec.name) for data in library.sets]
     weights = alike(plain, [data.plain for data in sets])
     names = [data.name for data, weight in zip(sets, weights, strict=True) if weight > ALIKE]
     return (
