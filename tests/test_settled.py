@@ -1,4 +1,4 @@
-"""`budget: {until: settled}`: a search ends when a further trial is not worth its cost."""
+"""`budget: {until: settled}`: a search ends when a further trial would bring too little."""
 
 from __future__ import annotations
 

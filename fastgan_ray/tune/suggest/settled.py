@@ -1,4 +1,4 @@
-"""Decide when a further training is not worth its cost (`budget: {until: settled}`)."""
+"""Decide when a further training would bring too little (`budget: {until: settled}`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIN_FINISHED = 6  # finished trials before a search can be settled
 
 
 class Settled:
-    """Says whether a search is settled: no further training is worth its cost.
+    """Says whether a search is settled: a further training would bring too little.
 
     This is so if the best candidate for a further training is expected to improve the result of the
     search by less than `budget.least_gain` percent. The candidate and the improvement are those of
