@@ -343,7 +343,7 @@ def test_without_values_the_default_is_not_confirmed(looks, default, other):
     outcome = confirmed(make_spec(), summary, 1, looks, d=default, t1=other)
     assert outcome["arms"][1]["verdict"] == "no verdict"
     assert outcome["sentence"].startswith("Not confirmed: the published default was the best trial")
-    assert "but there is no verdict on trial 00001: " in outcome["sentence"]
+    assert "but there is no verdict on trial 00001 (" in outcome["sentence"]
 
 
 def test_the_default_may_have_been_the_best():

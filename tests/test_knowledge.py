@@ -443,11 +443,13 @@ def test_the_plan_says_what_searches_of_this_size_gained(sampler):
     small, large = (spec_from_text(f"{text}run_cap: {count}\n", "t.yaml") for count in (4, 24))
     assert expected_gain(large, 24 * 4).trainings == pytest.approx(24)
     assert 0 <= expected_gain(small, 4 * 4).chance <= expected_gain(large, 24 * 4).chance <= 1
-    assert "as much as 24 average trainings" in describe_gain(large, 24 * 4)
-    assert "as much as 32 average trainings" in describe_gain(large, 1000 * 4)  # the most simulated
+    assert "as much as 24 trainings of average cost" in describe_gain(large, 24 * 4)
+    assert "as much as 32 trainings of average cost" in describe_gain(
+        large, 1000 * 4
+    )  # the most simulated
     limited = spec_from_text(f"{text}run_cap: 24\nbudget: {{kimg: 40}}\nconfirm: false\n", "t.yaml")
     facts = search_facts(limited, needs_data=False)
-    assert "as much as 10 average trainings" in facts["expected_gain"]
+    assert "as much as 10 trainings of average cost" in facts["expected_gain"]
 
 
 @pytest.mark.parametrize(
@@ -456,7 +458,7 @@ def test_the_plan_says_what_searches_of_this_size_gained(sampler):
         (search(resolution=256).text, 40.0, "simulated at 32 px only, and this one has 256 px"),
         (SPEC.text.replace("sampler: curves", "sampler: gp"), 40.0, "curves, random, tpe only"),
         (SPEC.text + "knowledge: false\n", 40.0, "and this one does not"),
-        (SPEC.text, 4.0, "fewer than 2 trainings"),
+        (SPEC.text, 4.0, "less than 2 complete trainings"),
     ],
 )
 def test_where_nothing_was_simulated_the_plan_says_why(text, kimg, why):

@@ -133,6 +133,9 @@ parameters:
     {distribution: log_uniform_values, min: 1e-4, max: 1e-2, when: {train.lecam_weight: 0.3}}
   augment.ada_p: {values: [0.0, 0.4]}
   train.batch_size: {values: [4, 8], when: {augment.ada_p: 0.4}}
+  train.beta1: {values: [0.0, 0.5]}
+  train.r1_gamma: {values: [0.0, 1.0], when: {train.beta1: 0.5}}
+  train.d_steps: {values: [1, 2], when: {train.r1_gamma: 1.0}}
 """
 
 
@@ -141,7 +144,7 @@ def test_a_change_may_activate_another_parameter():
     # Batch sizes are fixed, so what they depend on must not change, either.
     assert spec.population.change == ["train.lecam_weight", "train.lr_g"]
     algorithm = algorithm_of(spec)
-    off = {"train.lecam_weight": 0.0, "augment.ada_p": 0.0}
+    off = {"train.lecam_weight": 0.0, "augment.ada_p": 0.0, "train.beta1": 0.0}
     points = [algorithm.perturb(off, trial, 2.0) for trial in range(50)]
     assert all(("train.lr_g" in p) == (p["train.lecam_weight"] == 0.3) for p in points)
     assert len({p.get("train.lr_g") for p in points}) > 10  # random values, None among them

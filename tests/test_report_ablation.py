@@ -215,7 +215,8 @@ def test_curves_are_means_and_ranges_over_seeds():
     values = [t["rows"][0][METRIC] for t in failed if (t["arm"], t["data"]) == ("good", "cats")]
     assert early["mean"] == pytest.approx(np.mean(values))
     assert (early["low"], early["high"]) == (min(values), max(values))
-    assert with_all_seeds([early, late]) == [early] and with_all_seeds([]) == []
+    assert with_all_seeds([early, late]) == [[early]] and with_all_seeds([]) == []
+    assert with_all_seeds([early, late, early]) == [[early], [early]]  # no line over the gap
     lines = curve_files.as_csv(curves).splitlines()
     assert lines[0] == "arm,data,kimg,seeds,mean,low,high" and len(lines) == 13
 

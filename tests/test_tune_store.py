@@ -129,6 +129,12 @@ def test_the_driver_learns_where_a_trial_died_before_its_first_evaluation(store,
     driver.send()  # does not replace what the trial has sent
     driver.trial_failed(SimpleNamespace(trial_id="00000"))
     assert read_place(here / "trials" / "00000") == Place("new", "new", ())
+    (there / "trials" / "00000" / PLACE).write_text(json.dumps(["newer", "newer", []]))
+    TrialSync(store, there, "00000").send_place()
+    trial = SimpleNamespace(trial_id="00000")
+    driver.trial_started(trial)
+    driver.trial_reported(trial, {"kimg": 0.0, "outcome": "running"})  # it works there
+    assert read_place(here / "trials" / "00000") == Place("newer", "newer", ())
     driver.trial_restarts(SimpleNamespace(trial_id="00001"))  # never started
 
 

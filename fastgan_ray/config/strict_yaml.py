@@ -67,7 +67,7 @@ class Document:
         line of the innermost mapping around `loc` that the file contains.
         """
         key = ".".join(map(str, loc))
-        words = set(re.findall(r"\w+", rule.partition(" (got ")[0]))
+        words = set(re.findall(r"[^\W\d]\w*", rule.partition(" (got ")[0]))
         named = [
             line
             for name, line in self.lines.items()

@@ -29,11 +29,19 @@ def value_text(value: object) -> str:
     An empty text and a text with a comma are put in quotes. A schedule is written in its short form
     (`config/schedule.py`).
     """
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
         return str(as_text(value))
     return f'"{value}"' if value == "" or "," in str(value) else str(value)
+
+
+def search_verdict(summary: Mapping[str, Any]) -> str:
+    """Return the verdict of a search, and whether it is settled, from summary.json."""
+    settled = summary.get("settled", "")  # summaries of earlier versions lack it
+    return f"{summary.get('verdict', '')} {settled}".strip()
 
 
 def is_number(value: object) -> bool:

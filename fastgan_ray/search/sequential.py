@@ -272,7 +272,8 @@ def _leader(
         for arm, result in results.items()
         if result.verdict == "better"
     }
-    known = _scale(values, {**seeds, rules.baseline: rules.seeds}, rules)
+    seeds_of_baseline = max(seeds.values(), key=len, default=rules.seeds[:1])
+    known = _scale(values, {**seeds, rules.baseline: seeds_of_baseline}, rules)
     sign = 1 if rules.goal == "minimize" else -1
     best = min(seeds, key=lambda arm: (sign * fmean(_numbers(known.of[arm])), arm), default=None)
     return None if best is None else (best, seeds[best])

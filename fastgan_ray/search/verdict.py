@@ -139,10 +139,10 @@ def _verdict(
             )
         mean, seeds = f"{metric} {_mean(searched)}", counted(searched["seeds"], "seed")
         if without := [arm for arm in confirmation["arms"] if arm["verdict"] == "no verdict"]:
-            notes = f": {without[0]['note']}" if len(without) == 1 else ""
+            notes = f" ({without[0]['note']})" if len(without) == 1 else ""
             return (
-                f"Not confirmed: the {DEFAULT} was the best trial of the search ({mean} in "
-                f"{seeds}), but there is no verdict on {_names(without)}{notes}."
+                f"Not confirmed: the {DEFAULT} was the best trial of the search, but there is no "
+                f"verdict on {_names(without)}{notes}."
             )
         return f"Confirmed: no trial is better than the {DEFAULT} in {seeds} ({mean})."
     relation = {

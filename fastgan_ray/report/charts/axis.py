@@ -110,7 +110,9 @@ def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
     for value in distinct:
         at = axis.at(value)
         if not ticks or abs(at - ticks[-1]["at"]) >= TEXT_SHARE * abs(axis.end - axis.start):
-            ticks.append({"at": at, "text": f"{value:.4g}"})
+            ticks.append(
+                {"at": at, "text": str(value) if isinstance(value, int) else f"{value:.4g}"}
+            )
     return ticks
 
 

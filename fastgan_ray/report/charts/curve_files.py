@@ -102,8 +102,8 @@ def _draw_panel(
         kimg, low, high = ([point[key] for point in points] for key in ("kimg", "low", "high"))
         # Where seeds are missing, the mean is over fewer seeds, and the line is dotted.
         axes.plot(*_line(points), lw=1, ls=":", color=colour)
-        line = _line(with_all_seeds(points))
-        (handle,) = axes.plot(*line, label=_arm_label(arm, summary), **style)
+        for part in with_all_seeds(points) or [[]]:
+            (handle,) = axes.plot(*_line(part), label=_arm_label(arm, summary), **style)
         axes.fill_between(kimg, low, high, color=colour, alpha=0.12, lw=0)
         handles.append(handle)
     axes.grid(alpha=0.25)

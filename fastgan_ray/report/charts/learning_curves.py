@@ -123,8 +123,8 @@ def _arm_mark(x: Axis, y: Axis, number: int, arm: str, curve: Sequence[Point]) -
     return {
         "id": arm,
         "label": str(number),
-        "path": svg_path(line(with_all_seeds(curve), "mean")),
-        "partial": svg_path(mean) if last["seeds"] < curve[0]["seeds"] else "",
+        "path": "".join(svg_path(line(part, "mean")) for part in with_all_seeds(curve)),
+        "partial": svg_path(mean) if with_all_seeds(curve) != [[*curve]] else "",
         "band": f"{svg_path(line(curve, 'low') + line(curve, 'high')[::-1])}Z",
         "dots": mean,
         "end": mean[-1],

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastgan_ray.report.charts.axis import all_numbers, category, fit, value_ticks
 from fastgan_ray.report.charts.layout import Chart, separate_labels, svg_path, trial_marks
-from fastgan_ray.report.data.ranking import parameter_names, ranked
+from fastgan_ray.report.data.ranking import fully_measured, parameter_names
 from fastgan_ray.report.data.run_folder import Run
 
 SPACING, MARGIN = 150.0, 84.0
@@ -18,13 +18,13 @@ UNSET = "not set"
 
 
 def parallel_coordinates_chart(run: Run) -> Chart | None:
-    """Return the chart of all trials that have a metric value.
+    """Return the chart of all trials that have the value of a full evaluation.
 
     The chart has an axis for each parameter that differs between these trials, and an axis for the
     metric.
     Return None if no parameter differs.
     """
-    trials = [trial for trial in ranked(run) if trial["value"] is not None]
+    trials = fully_measured(run)
     names = [
         name
         for name in parameter_names(run)

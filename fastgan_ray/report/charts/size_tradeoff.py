@@ -7,7 +7,7 @@ from typing import Any
 
 from fastgan_ray.report.charts import layout
 from fastgan_ray.report.charts.layout import Chart, Mark, svg_path
-from fastgan_ray.report.data.ranking import ranked
+from fastgan_ray.report.data.ranking import fully_measured
 from fastgan_ray.report.data.run_folder import Run, Trial
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.pareto import front
@@ -30,9 +30,9 @@ def size_tradeoff_chart(run: Run, size_name: str) -> Chart | None:
     """
     label, factor = SIZES[size_name]
     trials, sizes = {}, {}
-    for trial in ranked(run):
+    for trial in fully_measured(run):
         values = [row[size_name] for row in trial["rows"] if size_name in row]
-        if trial["value"] is not None and values:
+        if values:
             trials[trial["trial_id"]] = trial
             sizes[trial["trial_id"]] = values[-1] * factor
     if not sizes or max(sizes.values()) < ALIKE * min(sizes.values()):

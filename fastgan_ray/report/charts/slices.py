@@ -8,7 +8,7 @@ from typing import Any
 from fastgan_ray.counting import counted
 from fastgan_ray.report.charts.axis import all_numbers, category, fit, value_ticks
 from fastgan_ray.report.charts.layout import Chart, axis_label, trial_marks
-from fastgan_ray.report.data.ranking import parameter_names, ranked
+from fastgan_ray.report.data.ranking import fully_measured, parameter_names
 from fastgan_ray.report.data.run_folder import Run, Trial
 
 ENOUGH = 10  # with fewer finished trials, chance can make a parameter look important
@@ -22,10 +22,10 @@ Column = tuple[list[float], list[dict[str, Any]], str]  # x of each trial, ticks
 def slices(run: Run) -> list[dict[str, Any]]:
     """Return {"name", "chart", "note"} for each parameter that has at least two different values.
 
-    Trials without a metric value are left out. The "series" of a chart has a mark for each trial,
-    with "x" and "y"; the best trial is last.
+    Trials without the value of a full evaluation are left out. The "series" of a chart has a mark
+    for each trial, with "x" and "y"; the best trial is last.
     """
-    valued = [trial for trial in ranked(run) if trial["value"] is not None]
+    valued = fully_measured(run)
     charts = []
     for name in parameter_names(run):
         trials = [trial for trial in valued if name in trial["point"]]

@@ -111,8 +111,10 @@ def _arms(
     else:
         comparisons, on_sets = compare(ranked, spec.baseline, metric.goal, CONFIDENCE), {}
     comparisons |= {arm: no_verdict(why[arm]) for arm in spec.arms if why[arm]}
-    pairs = (len(spec.seeds), " %") if several else (1, "")
-    flat = {arm: _flat(comparisons[arm], error, *pairs) for arm in comparisons}
+    flat = {
+        arm: _flat(comparison, error, _pairs(values, spec, arm), " %" if several else "")
+        for arm, comparison in comparisons.items()
+    }
     if rules:
         trials = (trial for of_arm in arm_trials.values() for trial in of_arm)
         results = decide(ended_values(spec.arms, trials), rules).arms
@@ -184,24 +186,36 @@ def _states(trials: Sequence[Trial]) -> dict[str, int]:
     return {state: states.count(state) for state in dict.fromkeys(states)}
 
 
+def _pairs(
+    values: Mapping[str, Mapping[tuple[str, int], float | None]], spec: AblationSpec, arm: str
+) -> list[int]:
+    """Return the number of pairs of an arm and the baseline with a value, on each data set."""
+    both = [
+        data
+        for (data, seed), value in values[arm].items()
+        if value is not None and values[spec.baseline].get((data, seed)) is not None
+    ]
+    return [both.count(data) for data in dict.fromkeys(both)]
+
+
 def _flat(
-    comparison: Comparison, error: float | None, seeds: int = 1, unit: str = ""
+    comparison: Comparison, error: float | None, pairs: Sequence[int] = (), unit: str = ""
 ) -> dict[str, Any]:
     """Return a comparison as one flat mapping, with a note if the difference is doubtful.
 
     A difference is doubtful if evaluation noise alone can cause it. `error` is the standard error
-    of one evaluation, in the unit of the difference; `unit` is the name of this unit. If the
-    compared values are means over seeds, `seeds` is the number of seeds. Otherwise, `seeds` is 1.
+    of one evaluation, in the unit of the difference; `unit` is the name of this unit. `pairs` are
+    the numbers of pairs on each data set. The difference is the mean of the means on the data sets.
     """
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
     if comparison.verdict in ("better", "worse") and error is not None:
         # The largest mean difference that the evaluation latents alone can cause.
-        noise = ERRORS_APART * error * math.sqrt(2 / (difference["pairs"] * seeds))
+        noise = ERRORS_APART * error * math.sqrt(2 * sum(1 / n for n in pairs)) / len(pairs)
         if abs(difference["mean"]) < noise:
             fields["note"] = (
                 "doubtful, because the evaluation error alone can cause a difference of "
-                f"{noise:.2g}{unit} (with {difference['pairs'] * seeds} pairs), and the measured "
+                f"{noise:.2g}{unit} (with {sum(pairs)} pairs), and the measured "
                 f"difference is only {abs(difference['mean']):.3g}{unit}; add seeds or raise "
                 "eval.num_fakes"
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.names import NO_METRIC, best_name, early_name
+from fastgan_ray.metrics.names import NO_METRIC, early_name
 from fastgan_ray.metrics.protocol import require_same_protocol
 from fastgan_ray.report.data.ranking import best_trial, trial_label
 from fastgan_ray.report.data.run_folder import Run, Trial, protocol_of, read_run, run_folder
@@ -115,7 +115,7 @@ def _arm_entries(run: Run, path: Path) -> list[Entry]:
 def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
     return {
         **_entry(run, name, [trial], trial["point"].get("data", "")),
-        "metric": _measured_name(run["metric"]["name"], trial),
+        "metric": early_name(run["metric"]["name"]) if trial["is_early"] else run["metric"]["name"],
         "what": "trial",
         "value": trial["value"],
         "error": trial["error"],
@@ -124,13 +124,6 @@ def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
         "state": trial["state"],
         "votes": votes_of(read_results(Path(run["folder"])), trial["trial_id"], None),
     }
-
-
-def _measured_name(metric: str, trial: Trial) -> str:
-    """Return the name of a trial's metric, which is another one after a cheap evaluation."""
-    last = trial["rows"][-1] if trial["rows"] else {}
-    is_early = early_name(metric) in last and not {metric, best_name(metric)} & last.keys()
-    return early_name(metric) if is_early else metric
 
 
 def _entry(run: Run, name: str, trials: Sequence[Trial], data: str) -> Entry:

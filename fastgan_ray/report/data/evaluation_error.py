@@ -19,6 +19,7 @@ def evaluation_error(
     `baseline` is the name of an arm, each error is converted to percent, in the same way as the
     differences (see `compare_on_sets`). Return None if no trial has the error.
     """
+    trials = [trial for trial in trials if trial["value"] is not None]
     units = None if baseline is None else _units(trials, baseline)
     errors = []
     for trial in trials:

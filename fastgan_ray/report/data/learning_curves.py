@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,10 +46,11 @@ def arm_curves(
     }
 
 
-def with_all_seeds(points: Sequence[Point]) -> list[Point]:
-    """Return those points of a curve that are means over the largest number of seeds."""
+def with_all_seeds(points: Sequence[Point]) -> list[list[Point]]:
+    """Return the unbroken parts of a curve whose points are means over the most seeds."""
     most = max((point["seeds"] for point in points), default=0)
-    return [point for point in points if point["seeds"] == most]
+    groups = itertools.groupby(points, lambda point: bool(point["seeds"] == most))
+    return [list(part) for has_all, part in groups if has_all]
 
 
 def _point(kimg: float, numbers: Sequence[float]) -> Point:

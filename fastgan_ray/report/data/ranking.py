@@ -31,6 +31,25 @@ def ranked(run: Run) -> list[Trial]:
     return sorted(run["trials"], key=key)
 
 
+def by_data(run: Run) -> dict[str, Run]:
+    """Return {data set: the run with the trials on it}, because their values do not compare.
+
+    A run on a single data set is not divided; its key is "".
+    """
+    names = list(dict.fromkeys(trial["point"].get("data", "") for trial in run["trials"]))
+    if run["kind"] != "ablation" or len(names) < 2:
+        return {"": run}
+    return {
+        name: {**run, "trials": [t for t in run["trials"] if t["point"].get("data", "") == name]}
+        for name in names
+    }
+
+
+def fully_measured(run: Run) -> list[Trial]:
+    """Return the trials with a value of a full evaluation, in the order of the ranking."""
+    return [t for t in ranked(run) if t["value"] is not None and not t["is_early"]]
+
+
 def best_trial(run: Run) -> Trial | None:
     """Return the first trial of the ranking, or None if no trial has a value."""
     first = next(iter(ranked(run)), None)

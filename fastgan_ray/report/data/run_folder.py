@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ from fastgan_ray.config.feature_networks import shared_data_note
 from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.data.described import read_described
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.names import fakes_error_name, final_value, run_metric, value_of
+from fastgan_ray.metrics.names import (
+    best_name,
+    early_name,
+    fakes_error_name,
+    final_value,
+    run_metric,
+    value_of,
+)
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.ablation import AblationSpec, arm_config
 from fastgan_ray.search.file.read import load_search
@@ -37,7 +45,9 @@ def read_run(folder: Path) -> Run:
     data set), "pictures" (a list of `data.described.Described`), "versions"}.
 
     A trial is {"trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning",
-    "point", "rows", "folder", "is_default" (whether it is the published default of a search)}.
+    "point", "rows", "folder", "is_default" (whether it is the published default of a search),
+    "is_early" (whether its value is from a cheap evaluation, see `eval.early_fakes`), "value_kimg"
+    (the kimg of the checkpoint that has its value)}.
     "point" has the searched parameters; in an ablation it has "arm", "data" and "seed".
     """
     folder = folder.resolve()
@@ -108,14 +118,15 @@ def _read_training(folder: Path) -> Run:
     return {**run, "protocols": {"": protocol} if protocol else {}}
 
 
-def latest_picture(trial: Trial, key: str) -> Path | None:
+def latest_picture(trial: Trial, key: str, until: float = math.inf) -> Path | None:
     """Return the path of a trial's newest picture; None if there is none or the file is missing.
 
-    `key` is the key of the picture's path in the trial's rows, e.g. "grid". Only the last two parts
+    `key` is the key of the picture's path in the trial's rows, e.g. "grid". Pictures after `until`
+    kimg are passed over. Only the last two parts
     of this path are used, because the run's folder may have been moved.
     """
     for row in reversed(trial["rows"]):
-        if row.get(key):
+        if row.get(key) and row["kimg"] <= until:
             path = Path(trial["folder"], *Path(row[key]).parts[-2:])
             return path if path.is_file() else None
     return None
@@ -245,8 +256,12 @@ def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
     if trial["state"] == "unfinished":
         trial["value"] = value_of(last, metric)
         trial |= {key: last[key] for key in ("kimg", "seconds") if key in last}
+    is_best = trial["value"] is not None and trial["value"] == last.get(best_name(metric))
+    trial["value_kimg"] = last.get(best_name("kimg"), trial["kimg"]) if is_best else trial["kimg"]
     if trial["value"] is not None and trial["error"] is None:
-        trial["error"] = value_of(last, fakes_error_name(metric))
+        trial["error"] = (final_value if is_best else value_of)(last, fakes_error_name(metric))
+    has_full = not {metric, best_name(metric)}.isdisjoint(last)
+    trial["is_early"] = trial["value"] is not None and early_name(metric) in last and not has_full
     return trial
 
 

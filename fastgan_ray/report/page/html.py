@@ -11,6 +11,7 @@ from fastgan_ray.report.charts.parallel_coordinates import parallel_coordinates_
 from fastgan_ray.report.charts.size_tradeoff import SIZES, size_tradeoff_chart
 from fastgan_ray.report.charts.slices import slices
 from fastgan_ray.report.data.learning_curves import curve_metric
+from fastgan_ray.report.data.ranking import by_data
 from fastgan_ray.report.data.run_folder import Run
 from fastgan_ray.report.page import sections
 from fastgan_ray.report.page.render import render
@@ -37,7 +38,12 @@ def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     metric = curve_metric(run["trials"], run["metric"]["name"])
     searched = run["kind"] == "search"
-    tradeoffs = [size_tradeoff_chart(run, size) for size in SIZES]
+    tradeoffs = [
+        chart | {"data": data}
+        for data, part in by_data(run).items()
+        for size in SIZES
+        if (chart := size_tradeoff_chart(part, size))
+    ]
     return {
         "run": run,
         "headline": sections.headline(run),
@@ -51,7 +57,7 @@ def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
         "importance": sections.importance(run, importance),
         "slices": slices(run) if searched else [],
         "front": front_table(run["account"] or {}) if searched else None,
-        "tradeoffs": [chart for chart in tradeoffs if chart],
+        "tradeoffs": tradeoffs,
         "galleries": sections.galleries(run),
         "nearest": sections.nearest(run),
         "cost": sections.cost(run),

@@ -30,7 +30,7 @@ from fastgan_ray.report.page.pictures import embedded
 from fastgan_ray.report.tables import ablation as ablation_tables
 from fastgan_ray.report.tables import confirmation as confirmation_tables
 from fastgan_ray.report.tables import votes as vote_tables
-from fastgan_ray.report.text import best_moment, state_text
+from fastgan_ray.report.text import best_moment, search_verdict, state_text
 
 STATES = ("finished", "stopped", "unfinished", *FAILED)
 PAIRS_SIDE = 1000  # pixels
@@ -52,8 +52,7 @@ def headline(run: Run) -> dict[str, Any]:
         warnings = ablation_tables.notes(account)
         return {"verdict": _ablation_verdict(account), "warnings": [*warnings, *remarks]}
     moment = best_moment(account["best"] or {}, account["metric"]["name"])
-    settled = account.get("settled", "")  # summaries of earlier versions lack it
-    verdict = " ".join(filter(None, [account["verdict"], moment, settled]))
+    verdict = f"{search_verdict(account)} {moment}".rstrip()
     shared = [note] if (note := shared_note(run)) else []
     return {"verdict": verdict, "warnings": [*_search_warnings(run), *shared, *remarks]}
 
@@ -118,6 +117,11 @@ def _search_warnings(run: Run) -> list[str]:
     return sentences
 
 
+def _checkpoint_note(trial: Trial) -> str:
+    kimg = trial["value_kimg"]
+    return "" if kimg == trial["kimg"] else f" (the value and the grid are those at {kimg:g} kimg)"
+
+
 def galleries(run: Run) -> dict[str, Any]:
     """Return {"grids", "same"}: grids of samples, and whether all grids show the same latents.
 
@@ -133,7 +137,7 @@ def galleries(run: Run) -> dict[str, Any]:
     for trial in ranked(run) if run["kind"] != "ablation" else _first_of_each_arm(run):
         if len(grids) == most:
             break
-        picture = embedded(latest_picture(trial, "grid"))
+        picture = embedded(latest_picture(trial, "grid", trial["value_kimg"]))
         if picture is None:
             continue
         value = format_with_error(trial["value"], trial["error"])
@@ -143,7 +147,8 @@ def galleries(run: Run) -> dict[str, Any]:
                 "id": trial["trial_id"],
                 "colour": colours[trial["trial_id"]],
                 "label": _grid_label(trial),
-                "about": f"{value}, {state_text(trial['state'])} at {trial['kimg']:g} kimg",
+                "about": f"{value}, {state_text(trial['state'])} at {trial['kimg']:g} kimg"
+                + _checkpoint_note(trial),
             }
         )
         settings = arms.get(trial["point"].get("arm"), {}) | trial["point"]
@@ -326,6 +331,7 @@ def ablation(run: Run) -> dict[str, Any] | None:
         if ablation_tables.has_several_sets(account)
         else None,
         "explanation": ablation_tables.explanation(account),
+        "in_percent": account.get("differences") == "percent",
         "settings": ablation_tables.settings_table(account),
         "other_metrics": ablation_tables.other_metrics_table(account),
         "colours": [(arm["name"], colours[arm["name"]]) for arm in account["arms"]],

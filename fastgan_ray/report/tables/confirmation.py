@@ -36,9 +36,10 @@ def _row(confirmation: Mapping[str, Any], arm: dict[str, Any]) -> list[str]:
     mark = f" {MARK}" if arm.get("shared_data") else ""
     verdict = ["", "", "(baseline)"]
     if arm["name"] != confirmation["baseline"]:
-        low, high = arm["change_interval"] or (None, None)
-        text = difference(arm["change"], low, high, " %")
-        verdict = [text, p_value(arm["p"]), arm["verdict"]]
+        # Summaries of the first version have differences in the metric's unit instead.
+        low, high = arm.get("change_interval") or (None, None)
+        text = difference(arm.get("change"), low, high, " %")
+        verdict = [text, p_value(arm.get("p", arm.get("p_holm"))), arm["verdict"]]
     return [
         arm["name"],
         number(arm["search_value"]),

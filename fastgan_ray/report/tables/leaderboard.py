@@ -52,10 +52,11 @@ def _cells(
     last = {key: value for row in trial["rows"] for key, value in row.items()}
     size, value = last.get("params_g"), trial["value"]
     state = text.state_text(trial["state"])
+    measured = "" if value is None else format_with_error(value, trial["error"])
     return [
         _cell(str(rank), rank),
         _cell(trial_label(trial), trial["trial_id"]),
-        _cell("" if value is None else format_with_error(value, trial["error"]), value),
+        _cell(f"{measured} (early)" if trial["is_early"] else measured, value),
         *(_expected_cells(trial) if predicted else ()),
         _cell(state, state),
         _number(trial["kimg"], "{:g}"),

@@ -62,8 +62,9 @@ def fitted(
 class Pool:
     """Random points of a space, their arrays as `encode` returns them, and their likely effects.
 
-    `total_kimg` is the length of the longest training. A search computes the arrays once, because
-    with `knowledge` this takes a while.
+    The effects are those at the end of each point's own training. `total_kimg` is the length of the
+    longest training. A search computes the arrays once, because with `knowledge` this takes a
+    while.
     """
 
     points: Sequence[Point]
@@ -102,8 +103,8 @@ def pool_of(
     knowledge: Knowledge | None = None,
 ) -> Pool:
     """Return a pool of these points."""
-    columns, effects = encode(space, points, knowledge), _likely_effects(points, knowledge)
-    return Pool(points, columns, effects, total_kimg)
+    effects = _likely_effects(points, total_kimg, knowledge)
+    return Pool(points, encode(space, points, knowledge), effects, total_kimg)
 
 
 def likely_point(
@@ -126,8 +127,8 @@ def likely_point(
 class Candidate(NamedTuple):
     """A point, and how much a complete training of it is expected to improve the search's result.
 
-    `gain` is on the scale of the process (see `scale_of`): 0.01 is 1 % if all values are positive.
-    It is infinite if no trial has a value.
+    `gain` is on the scale of the process (see `Scale`): 0.01 is 1 % of a value far from 0. It is
+    infinite if no trial has a value.
     """
 
     point: Point
@@ -159,7 +160,8 @@ def best_candidate(
         return Candidate(drawn.points[0], math.inf)
     points = [dict(trials[index].point) for index in feasible]
     columns = [part[feasible] for part in posterior.points]
-    known = Pool(points, columns, _likely_effects(points, knowledge), pool.total_kimg)
+    effects = _likely_effects(points, pool.total_kimg, knowledge)
+    known = Pool(points, columns, effects, pool.total_kimg)
     copies = [
         copy for copy in _copies(space, known, posterior, rng) if _key(copy) not in known_keys
     ]
@@ -218,10 +220,13 @@ def _joined(first: Pool, second: Pool) -> Pool:
     return Pool([*first.points, *second.points], columns, effects, first.total_kimg)
 
 
-def _likely_effects(points: Sequence[Mapping[str, Any]], knowledge: Knowledge | None) -> Array:
+def _likely_effects(
+    points: Sequence[Mapping[str, Any]], total_kimg: float, knowledge: Knowledge | None
+) -> Array:
+    """Return the likely effects at the ends of the points' own trainings, as in `fitted`."""
     if knowledge is None or not points:
         return np.zeros(len(points))
-    return knowledge.likely_effects(points)
+    return knowledge.likely_effects(points) * knowledge.kept(end_times(points, total_kimg))
 
 
 def _key(point: Mapping[str, Any]) -> str:

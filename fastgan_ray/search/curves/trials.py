@@ -94,8 +94,8 @@ def scale_of(trials: Sequence[Trial]) -> Scale:
     """Return the scale of the process for the values of all trials.
 
     It is logarithmic if all values are clearly positive, compared with their standard errors.
-    Otherwise (a kernel distance can be 0 or negative), the unit is `CLEAR` typical standard errors;
-    if none is known, it is the standard deviation of the trials' last values.
+    Otherwise (a kernel distance can be 0 or negative), the unit is `CLEAR` typical standard errors
+    of the trials' last values; if none is known, it is the standard deviation of these values.
     """
     values = [
         (value, trial.errors.get(kimg, 0.0))
@@ -104,9 +104,11 @@ def scale_of(trials: Sequence[Trial]) -> Scale:
     ]
     if all(value > CLEAR * error for value, error in values):
         return Scale(None)
-    if errors := [error for _, error in values if error > 0]:
-        return Scale(CLEAR * float(np.median(errors)))
-    last = [trial.values[max(trial.values)] for trial in trials if trial.values]
+    ends = [(trial, max(trial.values)) for trial in trials if trial.values]
+    errors = [trial.errors.get(kimg, 0.0) for trial, kimg in ends]
+    if any(errors):
+        return Scale(CLEAR * float(np.median([error for error in errors if error > 0])))
+    last = [trial.values[kimg] for trial, kimg in ends]
     spread, largest = float(np.std(last)), max(abs(value) for value in last)
     return Scale(spread if spread > TINY * largest else largest or 1.0)
 
@@ -114,7 +116,8 @@ def scale_of(trials: Sequence[Trial]) -> Scale:
 def end_times(points: Sequence[Mapping[str, Any]], total_kimg: float) -> Array:
     """Return log(kimg / `total_kimg`) at the end of each point's training.
 
-    It is 0 unless the length is a searched parameter, and `total_kimg` is the longest one.
+    It is 0 unless the length is a searched parameter; then `total_kimg` is the longest one. A point
+    for which this parameter is inactive counts as the longest one, too.
     """
     lengths = [float(point.get(LENGTH, total_kimg)) for point in points]
     return np.log(np.array(lengths) / total_kimg)

@@ -9,6 +9,7 @@ from pydantic import Field, PlainValidator, ValidationInfo
 from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.rules import broken
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.search.file.lengths import longest_trial
 from fastgan_ray.search.file.points import with_constants
 from fastgan_ray.search.file.section import FileSection, context_of
 from fastgan_ray.search.space import SearchSpace
@@ -83,19 +84,6 @@ class Budget(FileSection):
         """Return what the budget limits; `least_gain` only with `until`."""
         keys = {key for key in Budget.model_fields if key != "least_gain" or self.until}
         return self.model_dump(include=keys, exclude_none=True)
-
-
-def longest_trial(space: SearchSpace, total_kimg: float) -> float:
-    """Return the length, in kimg, of the longest trial that the search space allows.
-
-    `total_kimg` is the length of trials for which train.total_kimg is not a searched parameter.
-    """
-    for parameter in space:
-        if parameter.name == "train.total_kimg":
-            lengths = [value for value in parameter.values if isinstance(value, int | float)]
-            not_searched = [total_kimg] if parameter.when else []
-            return max([parameter.high, *lengths, *not_searched])
-    return total_kimg
 
 
 def _no_single_value(info: ValidationInfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import (
@@ -17,7 +18,8 @@ from typing_extensions import Self
 from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.rules import broken
 from fastgan_ray.counting import counted
-from fastgan_ray.search.file.section import FileSection, Kimg, context_of, read_each, read_tagged
+from fastgan_ray.search.file.lengths import longest_length
+from fastgan_ray.search.file.section import FileSection, Kimg, read_each, read_tagged
 
 ROUNDING = 1e-9  # largest rounding error of kimg, as a share
 
@@ -110,6 +112,12 @@ class Hyperband(_RuleWithTolerance):
 
     @model_validator(mode="after")
     def _has_a_first_rung(self) -> Self:
+        if self.min_iter is not None and self.min_iter >= (self.max_iter or math.inf):
+            raise broken(
+                "must be less than max_iter, because otherwise trials are never compared "
+                f"(got {self.min_iter:g}, max_iter {self.max_iter})",
+                "min_iter",
+            )
         if self.s is not None and (self.max_iter is None or self.min_iter is not None):
             raise broken(self._s_rule(), "s")
         if self.s is None and self.min_iter is None:
@@ -288,14 +296,13 @@ _RULE: TypeAdapter[Rule] = TypeAdapter(Annotated[Rule, Field(discriminator="type
 
 
 def _read_rules(value: object, info: ValidationInfo) -> tuple[Rule, ...]:
-    context = context_of(info)
 
     def read(_: int, entry: object) -> Rule:
         if not isinstance(entry, dict):
             example = "{type: hyperband, min_iter: 40, eta: 3}"
             raise broken(f"must be a mapping such as {example} (got {format_value(entry)})")
         tag = str(entry.get("type"))
-        rule, total_kimg = read_tagged(_RULE, entry, tag), context.total_kimg
+        rule, total_kimg = read_tagged(_RULE, entry, tag), longest_length(info)
         if total_kimg is not None and rule.first_kimg >= total_kimg:
             key, text = rule.origin()
             raise broken(

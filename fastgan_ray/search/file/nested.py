@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from fastgan_ray.config.aliases import current_name
 from fastgan_ray.config.strict_yaml import Document
 
 KEY = "parameters"
@@ -44,7 +45,7 @@ def _entries(
 ) -> Iterator[tuple[str, str, object]]:
     """Yield (path in the file, dotted name, entry) of each parameter, in the order of the file."""
     for key, entry in parameters.items():
-        here, name = f"{path}.{key}", f"{prefix}{key}"
+        here, name = f"{path}.{key}", current_name(f"{prefix}{key}")
         if _is_nested(entry) and not entry.keys() - {KEY}:
             yield from _entries(entry[KEY], f"{here}.{KEY}", f"{name}.")
         else:

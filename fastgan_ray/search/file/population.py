@@ -7,7 +7,8 @@ from pydantic import Field, ValidationInfo
 from fastgan_ray.config.aliases import current_name
 from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.rules import Violation, combine
-from fastgan_ray.search.file.section import FileSection, Kimg, context_of
+from fastgan_ray.search.file.lengths import longest_length
+from fastgan_ray.search.file.section import FileSection, Kimg
 from fastgan_ray.search.space import SearchSpace
 
 # Numbers in these sections may change during training, except the settings in `FIXED`: sizes,
@@ -62,13 +63,15 @@ def changeable(space: SearchSpace) -> list[str]:
         and all(isinstance(value, int | float) for value in parameter.values)
         and not any(isinstance(value, bool) for value in parameter.values)
     ]
-    fixed = {
+    while fixed := {
         parent
         for parameter in space
         if parameter.name not in numbers
         for parent, _ in parameter.when
-    }
-    return [name for name in numbers if name not in fixed]
+        if parent in numbers
+    }:
+        numbers = [name for name in numbers if name not in fixed]
+    return numbers
 
 
 def check_population(population: Population | None, info: ValidationInfo) -> Population | None:
@@ -80,12 +83,12 @@ def check_population(population: Population | None, info: ValidationInfo) -> Pop
     """
     if population is None:
         return None
-    context = context_of(info)
+    total_kimg = longest_length(info)
     space: SearchSpace | None = info.data.get("parameters")  # None if not valid
     violations = []
-    if context.total_kimg is not None and population.every >= context.total_kimg:
+    if total_kimg is not None and population.every >= total_kimg:
         rule = f"must be less than train.total_kimg (got {population.every:g}"
-        violations.append(Violation(("every",), f"{rule}, total_kimg {context.total_kimg:g})"))
+        violations.append(Violation(("every",), f"{rule}, total_kimg {total_kimg:g})"))
     if space is not None:
         known = changeable(space)
         change = [current_name(name) for name in population.change] or known

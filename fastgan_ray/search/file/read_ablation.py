@@ -52,7 +52,10 @@ def ablation_from_text(
         raise UserError(
             "--set: train.seed: the file's key `seeds` sets it; use --seeds to change it"
         )
-    file = read_model(AblationFile, document, file_context(document.data, overrides))
+    context = file_context(document.data, overrides)
+    for violation in context.conflicts:
+        document.errors.add(None, f"after the changes of --set: {violation.key}: {violation.rule}")
+    file = read_model(AblationFile, document, context)
     replaced = {key: value for key, value in overrides.items() if key != "data.path"}
     base = {**file.base, **replaced}
     arms, baseline = _arms(file, replaced)

@@ -12,8 +12,9 @@ from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_settings
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.file.budget import Budget, Confirm, Confirmation, longest_trial
+from fastgan_ray.search.file.budget import Budget, Confirm, Confirmation
 from fastgan_ray.search.file.early_terminate import Rule
+from fastgan_ray.search.file.lengths import longest_trial
 from fastgan_ray.search.file.method import Method
 from fastgan_ray.search.file.metric import Metric, metric_setting
 from fastgan_ray.search.file.population import Population

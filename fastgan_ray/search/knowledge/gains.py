@@ -56,7 +56,8 @@ def why_unknown(spec: SearchSpec, kimg: float) -> str:
     if spec.sampler == "curves" and not spec.knowledge:
         return "the simulated searches use the recorded trainings, and this one does not"
     if kimg / longest_kimg(spec) < recorded["sizes"][0] * (1 - ROUNDING):
-        return f"the search has fewer than {counted(recorded['sizes'][0], 'training')}"
+        fewest = counted(recorded["sizes"][0], "complete training")
+        return f"the search is expected to cost less than {fewest}"
     return ""
 
 
@@ -96,7 +97,8 @@ def describe_gain(spec: SearchSpec, kimg: float) -> str:
         return f"unknown: {why_unknown(spec, kimg)}"
     return (
         f"{gain.chance:.0%} of simulated searches that cost as much as "
-        f"{counted(round(gain.trainings), 'average training')} found a configuration at least "
-        f"{CLEAR:g} % better than the published default; the median gain is {gain.median:.0f} % "
+        f"{counted(round(gain.trainings), 'training')} of average cost found a configuration at "
+        f"least {CLEAR:g} % better than the published default; the median gain is "
+        f"{gain.median:.0f} % "
         f"(from recordings of {counted(gain.sets, 'data set')} at {gain.resolution} px)"
     )

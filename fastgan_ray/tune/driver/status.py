@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.run_folder import read_run
+from fastgan_ray.report.text import search_verdict
 from fastgan_ray.tune.driver.state import ENDED, State, best_of, new_state
 from fastgan_ray.tune.storage.lock import find_driver
 
@@ -78,7 +79,7 @@ def status_of(folder: Path) -> Status:
     ended = all(row["state"] in ENDED for part in parts for row in part.state["trials"].values())
     ended = ended and all(part.state["over"] for part in parts)
     word = "running" if driver else "ended" if ended else "interrupted"
-    verdict = (run["account"] or {}).get("verdict", "")
+    verdict = search_verdict(run["account"] or {})
     return Status(run["name"], word, driver.pid if driver else None, parts, verdict)
 
 

@@ -133,6 +133,7 @@ class DriverSync(TrialCallback):
         self._due = 0.0
         self._tidied: dict[str, list[str]] = {}
         self._behind: set[str] = set()
+        self._placed: set[str] = set()  # trials whose place is known since their last start
 
     def trial_started(self, trial: Trial) -> None:
         """Send the search's state at Ray Tune's next step.
@@ -140,9 +141,12 @@ class DriverSync(TrialCallback):
         So the stored state contains the trial before the trial's results arrive.
         """
         self._due = 0.0
+        self._placed.discard(trial.trial_id)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Fetch the trial's files if the trial has written newer files on another machine."""
+        if trial.trial_id not in self._placed:
+            self._fetch_place(trial)
         folder = self._folder / "trials" / trial.trial_id
         rows = read_rows(folder)
         has_outcome = bool(rows) and rows[-1]["outcome"] == result["outcome"]
@@ -158,6 +162,7 @@ class DriverSync(TrialCallback):
     def trial_restarts(self, trial: Trial) -> None:
         """Fetch where the trial's process has died, which later callbacks read."""
         self._fetch_place(trial)
+        self._placed.discard(trial.trial_id)
 
     def trial_failed(self, trial: Trial) -> None:
         """Fetch where the trial's process has died, which later callbacks read."""
@@ -170,6 +175,7 @@ class DriverSync(TrialCallback):
         except OSError as error:
             self.fault = str(error)
             return
+        self._placed.add(trial.trial_id)
         if content is not None:
             (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._folder / name, content.decode())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastgan_ray.config.schedule import as_text
+from fastgan_ray.report.text import search_verdict
 from fastgan_ray.search.expected import EXPECTED
 from fastgan_ray.tune.wandb.session import Session, close, environment, search_id
 from fastgan_ray.tune.wandb.tags import tag_trials
@@ -128,7 +129,7 @@ def confirmation_table(
 
 
 def prediction_tables(summary: Summary) -> dict[str, tuple[list[str | int], list[list[Any]]]]:
-    """Return the headings and rows of "expected curves" and "importances", from few trials on.
+    """Return the headings and rows of the tables "expected curves" and "importances".
 
     They have the expected learning curves of the best configurations, and the importance of each
     parameter, with intervals. Empty if the search has no expected values (see `with_expected`).
@@ -208,7 +209,7 @@ def _winner(session: Session, summary: Summary, best: Mapping[str, Any]) -> dict
         "metric": summary["metric"]["name"],
         **{key: best[key] for key in ("value", "error", "state")},
         **_expected(summary, best["trial_id"]),
-        "verdict": summary["verdict"],
+        "verdict": search_verdict(summary),
         "confirmation": confirmation.get("sentence", "none"),
         "protocol": summary["protocol"],
         "note": summary.get("note", ""),

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import early_name, metric_name
+from fastgan_ray.report.text import search_verdict
 from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.read_ablation import ablation_from_text
@@ -52,7 +53,7 @@ def outline(folder: Path, project: str) -> Outline:
     kind, metric = facts["kind"], facts["metric"]
     smaller_or_larger = "smaller" if metric.goal == "minimize" else "larger"
     summary = _summary(folder)
-    verdict = summary.get("verdict", "")
+    verdict = search_verdict(summary)
     tables = ["leaderboard", *(["confirmation"] if kind == "search" else [])]
     tables += prediction_tables(summary)
     return {
