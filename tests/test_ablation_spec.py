@@ -98,6 +98,12 @@ def test_an_override_that_makes_two_arms_one_is_refused():
     )
 
 
+def test_an_override_that_breaks_base_alone_is_an_error_of_the_command():
+    text = HEAD + "baseline: {train.batch_size: 9}\narms: {one: {train.batch_size: 12}}\n"
+    (error,) = errors_of(text, overrides={"resources.workers": 3})
+    assert "after the changes of --set: " in error and "batch_size" in error
+
+
 def test_every_error_is_reported_at_once_with_its_line():
     text = """\
 metric: {name: fid, target: 3}

@@ -19,9 +19,12 @@ from fastgan_ray.report.charts.learning_curves import arm_curves_chart, trial_cu
 from fastgan_ray.report.charts.parallel_coordinates import UNSET, parallel_coordinates_chart
 from fastgan_ray.report.charts.size_tradeoff import size_tradeoff_chart
 from fastgan_ray.report.charts.slices import ENOUGH, note, shortened, slices
-from fastgan_ray.report.data.ranking import arm_colours, arm_dash, ranked
+from fastgan_ray.report.data.ranking import arm_colours, arm_dash, by_data, ranked
 from fastgan_ray.report.data.run_folder import read_run
+from fastgan_ray.report.page.sections import galleries
+from fastgan_ray.report.tables.leaderboard import leaderboard
 
+METRIC = report_runs.METRIC
 NUMBERS = st.lists(
     st.floats(-1e9, 1e9).map(lambda value: float(f"{value:.6g}")), min_size=1, max_size=9
 )
@@ -183,3 +186,45 @@ def test_categories_have_bands_with_their_trials_side_by_side(run):
 @pytest.mark.parametrize(("letters", "expected"), [(9, "abcdefghi"), (5, "ab…hi"), (2, "a…")])
 def test_a_name_that_is_too_long_keeps_its_ends(letters, expected):
     assert shortened("abcdefghi", letters) == expected
+
+
+def test_trials_with_cheap_evaluations_only_are_in_no_chart_of_the_metric(tmp_path):
+    """`eval.early_fakes`: their values must not be compared with full ones."""
+    folder = report_runs.write_search(tmp_path / "run", 12)
+    rows = folder / "trials" / "00001" / "metrics.jsonl"  # a stopped trial
+    rows.write_text(rows.read_text().replace(f'"{METRIC}', f'"early/{METRIC}'))
+    run = read_run(folder)
+    early = [trial["trial_id"] for trial in run["trials"] if trial["is_early"]]
+    assert early == ["00001"]
+    for chart in (
+        parallel_coordinates_chart(run),
+        size_tradeoff_chart(run, "params_g"),
+        *(part["chart"] for part in slices(run)),
+    ):
+        assert "00001" not in {mark["id"] for mark in chart["series"]}
+    cells = [cell["text"] for row in leaderboard(run)["rows"] for cell in row["cells"]]
+    assert sum(text.endswith("(early)") for text in cells) == 1
+
+
+def test_generators_of_different_sets_are_not_compared(tmp_path):
+    run = read_run(report_runs.write_ablation(tmp_path / "run"))
+    parts = by_data(run)
+    assert list(parts) == ["cats", "dogs"]
+    assert sum(len(part["trials"]) for part in parts.values()) == len(run["trials"])
+    search = read_run(report_runs.write_search(tmp_path / "search", 3))
+    assert by_data(search) == {"": search}
+
+
+def test_the_value_of_a_best_checkpoint_has_its_own_error_and_grid(tmp_path):
+    folder = report_runs.write_search(tmp_path / "run", 1)
+    rows = folder / "trials" / "00000" / "metrics.jsonl"
+    *before, last = (json.loads(line) for line in rows.read_text().splitlines())
+    last |= {f"best/{METRIC}": 20.0, f"best/{METRIC}_se_fakes": 0.5, "best/kimg": 2.0}
+    rows.write_text("".join(json.dumps(row) + "\n" for row in [*before, last]))
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["trials"][0] |= {"value": 20.0, "error": None}  # as in an ablation
+    (folder / "summary.json").write_text(json.dumps(summary))
+    run = read_run(folder)
+    (trial,) = run["trials"]
+    assert (trial["error"], trial["value_kimg"]) == (0.5, 2.0)
+    assert "those at 2 kimg" in galleries(run)["grids"][0]["about"]

@@ -593,3 +593,41 @@ parameters:
   train.total_kimg: {values: [10, 20], when: {train.loss: logistic}}
 """
     assert longest_kimg(spec_from_text(text, "t.yaml")) == RunConfig().train.total_kimg
+
+
+LENGTHS = """
+name: t
+method: random
+metric: {name: fd_efficientnet_lite0}
+base: {eval: {extractor: efficientnet_lite0}}
+parameters:
+  train.lr_g: {min: 1e-4, max: 1e-3}
+  train.total_kimg: {values: LENGTHS}
+"""
+
+
+@pytest.mark.parametrize(
+    "rule", ["early_terminate: {type: median, min_iter: 1000}", "population: {every: 1000}"]
+)
+def test_rules_are_checked_against_the_searched_lengths(rule):
+    """The default length, 400, does not matter."""
+    spec_from_text(LENGTHS.replace("LENGTHS", "[2000, 4000]") + rule, "t.yaml")
+    (error,) = errors_of(LENGTHS.replace("LENGTHS", "[20, 40]") + rule)
+    assert "must be less than train.total_kimg" in error and "total_kimg 40)" in error
+
+
+def test_a_first_comparison_after_the_last_one_is_refused():
+    rule = "early_terminate: {type: hyperband, min_iter: 100, max_iter: 50}"
+    (error,) = errors_of(LENGTHS.replace("LENGTHS", "[200]") + rule)
+    assert "min_iter: must be less than max_iter" in error and "(got 100, max_iter 50)" in error
+
+
+def test_an_old_name_may_be_nested():
+    nested = "model: {parameters: {d_batch_norm: {values: [batch, spectral]}}}"
+    dotted = "model.d_batch_norm: {values: [batch, spectral]}"
+    errors = []
+    for line in (nested, dotted):
+        with pytest.raises(UserError) as caught:
+            spec_from_text(with_parameters(line), "t.yaml")
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1] and "model.d_norm" in errors[0]

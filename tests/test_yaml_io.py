@@ -74,6 +74,11 @@ def test_anchors_aliases_and_merges(tmp_path):
     assert document.line("b", "x") == 3
 
 
+def test_a_number_in_a_message_is_no_index_of_a_list():
+    document = parse("values:\n  - 0\n  - 16\n  - 8\n", "x")
+    assert document.line(("values",), "must be at least 1 (got 0)") == 1
+
+
 def test_an_error_names_file_line_key_rule_and_value(tmp_path):
     text = "# comment\nmodel:\n  ngf: 16\ntrain:\n  lr_g: 1e-4\n  beta1: 1.2\n"
     assert error_of(tmp_path, text) == "bad.yaml:6: train.beta1: must be less than 1 (got 1.2)"

@@ -115,7 +115,7 @@ class Hyperband(_RuleWithTolerance):
         if self.min_iter is not None and self.min_iter >= (self.max_iter or math.inf):
             raise broken(
                 "must be less than max_iter, because otherwise trials are never compared "
-                f"(got {self.min_iter:g}, max_iter {self.max_iter})",
+                f"(got {self.min_iter:g}, max_iter {self.max_iter or 0:g})",
                 "min_iter",
             )
         if self.s is not None and (self.max_iter is None or self.min_iter is not None):
