@@ -119,6 +119,28 @@ def test_a_trial_is_read_until_it_has_ended(records):
     assert records.write([running])["trials"][0] == stopped, "read again from the disk"
 
 
+def test_a_restored_trial_that_waits_when_ray_is_interrupted_has_not_ended(records):
+    """Ray sets it to TERMINATED, although it has not started again."""
+    waiting = make_trial(records, 0, 2.0, "running", "TERMINATED")
+    assert records.write([waiting], over=True)["trials"][0]["state"] == "unfinished"
+    assert list(records.folder.glob("trials/*/checkpoint-*"))
+
+
+def test_an_ended_trial_keeps_its_checkpoint_while_an_unfinished_one_is_the_best(records):
+    stopped = make_trial(records, 0, 2.0, "running")
+    running = make_trial(records, 1, 2.0, "running", "RUNNING")  # with a better value
+    for trial in (stopped, running):
+        trial.last_result["checkpoint"] = "checkpoint-1"
+    records.on_trial_complete(0, [stopped], stopped)
+    assert records.write([stopped, running], over=True)["best"]["trial_id"] == "00001"
+    running.last_result |= {"outcome": "diverged"}
+    records.on_trial_complete(0, [running], running)
+    assert records.write([stopped, running], over=True)["best"]["trial_id"] == "00000"
+    best = records.folder / "best"
+    assert json.loads((best / ".source").read_text())[0] == "trials/00000"
+    assert (best / "checkpoint" / "metadata.json").is_file()
+
+
 def test_checkpoints_outlive_their_trial_until_ray_has_written_its_end(records, clock):
     trials = [make_trial(records, 0)]
     end(records, trials)

@@ -23,9 +23,9 @@ from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.ray.withheld import Place
 from fastgan_ray.tune.search import run_search
-from fastgan_ray.tune.storage.experiment_folder import open_storage
+from fastgan_ray.tune.storage.experiment_folder import make_folder, open_storage
 from fastgan_ray.tune.storage.remote import RemoteStorage
-from fastgan_ray.tune.storage.sync import DriverSync, TrialSync, fetch_run
+from fastgan_ray.tune.storage.sync import RUN_ID, DriverSync, TrialSync, fetch_run
 from fastgan_ray.tune.trial.folder import PLACE, append_row, resume_point
 
 __all__ = ["no_driver_left"]  # a fixture that runs by itself
@@ -187,6 +187,20 @@ def test_a_run_is_fetched_where_it_went_further(store, tmp_path):
     (there / "search.yaml").write_text("as far as the store: left alone")
     fetch_run(store, there)
     assert (there / "search.yaml").read_text() == "as far as the store: left alone"
+
+
+def test_a_run_of_another_search_with_the_same_name_is_not_replaced(store, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "elsewhere"
+    for folder, count in ((here, 2), (there, 1)):
+        make_folder(folder, "search", "name: t", {}, {})
+        (folder / "state" / f"{count:08d}").mkdir(parents=True)
+    DriverSync(store, here).send()
+    with pytest.raises(UserError, match="this run is not the one in"):
+        fetch_run(store, there)
+    assert (there / "search.yaml").is_file()
+    (there / RUN_ID).write_bytes((here / RUN_ID).read_bytes())  # the same run, but older
+    fetch_run(store, there)
+    assert (there / "state" / "00000002").is_dir()
 
 
 def test_a_store_that_cannot_be_used_is_refused(bucket, tmp_path):

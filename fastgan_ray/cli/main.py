@@ -36,7 +36,13 @@ from fastgan_ray.cli.tune import tune
 from fastgan_ray.cli.vote import vote
 from fastgan_ray.cli.wandb_report import wandb_report
 from fastgan_ray.cli.weights import weights_app
-from fastgan_ray.errors import DivergedError, FailedRunError, InterruptedRunError, UserError
+from fastgan_ray.errors import (
+    DivergedError,
+    FailedRunError,
+    InterruptedRunError,
+    UserError,
+    full_disk,
+)
 from fastgan_ray.output import output_may_close
 
 LESS_MEMORY = (
@@ -140,6 +146,9 @@ def _run(words: list[str]) -> None:
         _print_error("failed: ", str(error))
         sys.exit(1)
     except Exception as error:
+        if reason := full_disk(error):
+            _print_error("error: ", f"{reason}. Everything written before is intact.")
+            sys.exit(2)
         if not _is_out_of_memory(error):
             raise
         reason = str(error).partition("\n")[0]

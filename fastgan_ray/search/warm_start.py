@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.repeats import configuration_key, mean_values
 from fastgan_ray.search.space import SearchSpace
+
+FILE = "earlier_trials.json"  # in the folder of a search that was started with --from
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,18 @@ def load_earlier_trials(run: Path, spec: SearchSpec) -> list[EarlierTrial]:
             "value and settings that are possible in this search; start without --from"
         )
     return [EarlierTrial(point, rank, trial_id) for rank, (point, trial_id) in enumerate(points)]
+
+
+def earlier_trials_file(trials: Sequence[EarlierTrial]) -> dict[str, str]:
+    """Return {name: content} of the file that `read_earlier_trials` reads; {} without trials."""
+    return {FILE: json.dumps([asdict(trial) for trial in trials], indent=1)} if trials else {}
+
+
+def read_earlier_trials(folder: Path) -> list[EarlierTrial]:
+    """Return the earlier trials with which the search in `folder` was started."""
+    path = folder / FILE
+    trials = json.loads(path.read_text()) if path.is_file() else []
+    return [EarlierTrial(**trial) for trial in trials]
 
 
 def _part_in(space: SearchSpace, point: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from fastgan_ray.tune.driver.repeated_failures import FAILURES_IN_A_ROW
 from fastgan_ray.tune.driver.signals import DriverStop, driver_stopping
 from fastgan_ray.tune.ray.resources import Resources
 from fastgan_ray.tune.ray.session import connected, silenced
-from fastgan_ray.tune.storage.lock import only_driver
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.sync import DriverSync
 from fastgan_ray.tune.trial.objective import Objective
@@ -93,6 +92,7 @@ class Experiment:
     - `default`: for a search, the parameter values of the published default; for an ablation,
       {"arm": name of the baseline}.
     - `confirms`: the name of the search that this ablation confirms; None if it confirms no search.
+    - `files`: the contents of further files of the folder, by name, which are written at its start.
     - `grid_points`: the number of points of a grid search; None for other experiments.
     - `failures_in_a_row`: if this many trials in a row fail for the same reason, no more trials
       start.
@@ -119,6 +119,7 @@ class Experiment:
     subfolders: Sequence[str] = ()
     default: Mapping[str, Any] = field(default_factory=dict)
     confirms: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     grid_points: int | None = None
     failures_in_a_row: int = FAILURES_IN_A_ROW
 
@@ -158,13 +159,12 @@ def experiment_context(
     nested: bool,
     storage: RemoteStorage | None = None,
 ) -> Iterator[ExperimentContext]:
-    """Lock `folder`, install signal handlers and connect to Ray; yield the context.
+    """Install signal handlers and connect to Ray; yield the context.
 
-    `nested` is true if Ray Train runs a trial's workers. Raises UserError if another process runs
-    the experiment in `folder`, or if Ray does not answer.
+    `folder` must be locked (see `only_driver`). `nested` is true if Ray Train runs a trial's
+    workers. Raises UserError if Ray does not answer.
     """
     with (
-        only_driver(folder),
         driver_stopping(options.quiet) as driver,
         silenced(folder / "ray.log"),
         connected(options.address, nested) as nodes,

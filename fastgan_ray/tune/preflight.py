@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import counted
@@ -75,7 +74,7 @@ def check_inputs(
         source = _check_pictures(config, limits, folder / name, here, console)
         described.append(describe(source, config.data, largest.model.size, is_searched=True))
         for sentence in described[-1]["remarks"]:
-            say(console, escape(f"  {sentence}"))
+            say(console, f"  {sentence}")
     write_described(folder, described)
 
 
@@ -94,7 +93,7 @@ def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -
     for config in different_starts(configs):
         record = check_start(absolute_paths(config))
         assert record is not None
-        say(console, escape(describe(record)))
+        say(console, describe(record))
         name = f"{record['from']} ({config.train.init_networks}, {record['average']})"
         now[name] = record["sha256"]
         if before.get(name, now[name]) != now[name]:
@@ -124,7 +123,7 @@ def _check_pictures(
     if sets.held_out:
         held_in = config.eval.data or config.data.path
         held_out = f", and {counted(len(sets.reference), 'held-out picture')} in {held_in}"
-    say(console, escape(f"{counted(len(source), 'picture')} in {config.data.path}{held_out}"))
+    say(console, f"{counted(len(source), 'picture')} in {config.data.path}{held_out}")
     require_different_limits(limits, source)
     if here:
         extractor = load_extractor(

@@ -32,7 +32,12 @@ from fastgan_ray.search.file.spec import (
 from fastgan_ray.search.knowledge.responses import knowledge_of
 from fastgan_ray.search.resume import search_changes
 from fastgan_ray.search.space import size
-from fastgan_ray.search.warm_start import EarlierTrial, load_earlier_trials
+from fastgan_ray.search.warm_start import (
+    EarlierTrial,
+    earlier_trials_file,
+    load_earlier_trials,
+    read_earlier_trials,
+)
 from fastgan_ray.tune.confirmation import confirm_search, without_confirmation
 from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.closing import report_outcome
@@ -51,6 +56,7 @@ from fastgan_ray.tune.experiment import (
 )
 from fastgan_ray.tune.preflight import absolute_paths, check_inputs, check_this_machine
 from fastgan_ray.tune.rounds.folder import FOLDER, confirmation_size, reusable_kimg, used_by
+from fastgan_ray.tune.storage.lock import only_driver
 from fastgan_ray.tune.storage.remote import without_password
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 from fastgan_ray.tune.trial.objective import Objective, train_objective
@@ -82,10 +88,12 @@ def _experiment(spec: SearchSpec, earlier_trials: list[EarlierTrial]) -> Experim
 
     def make_searcher(folder: Path, max_concurrent: int, resuming: bool) -> StudySearcher:
         journal = folder / "study.journal"
-        if not resuming:
-            # A search that was killed before its first snapshot may have left this file.
-            journal.unlink(missing_ok=True)
-        return StudySearcher(spec, journal, max_concurrent, configure, earlier_trials)
+        if resuming:
+            return StudySearcher(spec, journal, max_concurrent, configure)
+        # A search that was killed before its first snapshot may have left these files.
+        journal.unlink(missing_ok=True)
+        earlier = read_earlier_trials(folder)
+        return StudySearcher(spec, journal, max_concurrent, configure, earlier)
 
     def make_tracker(folder: Path) -> BudgetTracker:
         reserved = max(0.0, plan.kimg - reusable_kimg(folder / FOLDER))
@@ -126,6 +134,7 @@ def _experiment(spec: SearchSpec, earlier_trials: list[EarlierTrial]) -> Experim
         subfolders=(FOLDER,),
         default=start_point(spec),
         grid_points=size(spec.space) if spec.method == "grid" else None,
+        files=earlier_trials_file(earlier_trials),
     )
 
 
@@ -163,6 +172,19 @@ def confirm_run(
     spec, summary = _ended_search(folder)
     seeds = _all_seeds(spec, summary, folder, seeds)
     plan = _plan(spec, folder, top, len(seeds))
+    with only_driver(folder):
+        _confirm_run(spec, summary, plan, folder, seeds, options, objective)
+
+
+def _confirm_run(
+    spec: SearchSpec,
+    summary: Summary,
+    plan: Plan,
+    folder: Path,
+    seeds: Sequence[int],
+    options: TuneOptions,
+    objective: Objective,
+) -> None:
     console = make_console(options.quiet)
     config = RunConfig.model_validate(summary["best"]["config"])
     check_this_machine([config], options.address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,9 @@ class TrialRecords(TrialCallback):
         self.reports = Reports(folder)
         self.expected: dict[str, Record] = {}
         self._metric = metric
-        self._started: set[str] = set()  # trials that started since the driver started
-        self._ended: set[str] = set()
+        # A restored trial may wait for resources until Ray is interrupted, which sets it to
+        # TERMINATED. So the snapshot says which trials had ended before.
+        self._ended: set[str] = ended_in_snapshot(folder)
         self._final_records: dict[str, Record] = {}
         self._discarded: set[str] = set()
         self._is_changed = False
@@ -100,13 +101,13 @@ class TrialRecords(TrialCallback):
         `records` has one record per trial. `over` is true if no more trials will run.
         """
 
+    def needed(self, records: Sequence[Record]) -> Container[str]:
+        """Return the ids of ended trials whose checkpoints may still be needed."""
+        return ()
+
     def discard(self, checkpoint: Path) -> None:
         """Remove a checkpoint of a trial that has ended; a subclass may keep some of its files."""
         shutil.rmtree(checkpoint, ignore_errors=True)
-
-    def trial_started(self, trial: Trial) -> None:
-        """Remember that a trial has started."""
-        self._started.add(trial.trial_id)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Update report.html, unless it was written a short time ago."""
@@ -161,8 +162,7 @@ class TrialRecords(TrialCallback):
 
     def _has_ended(self, trial: Trial) -> bool:
         # When Ray is interrupted, it sets trials to TERMINATED but does not call `trial_ended`.
-        ended_before = trial.status == "TERMINATED" and trial.trial_id not in self._started
-        return ended_before or trial.trial_id in self._ended
+        return trial.trial_id in self._ended
 
     def _discard_checkpoints(self, records: Iterable[Record], over: bool) -> None:
         """Remove unneeded checkpoints of trials that have ended.
@@ -172,9 +172,11 @@ class TrialRecords(TrialCallback):
         If `over` is true, no more trials will run, so the snapshot is not checked.
         """
         in_snapshot = set() if over else ended_in_snapshot(self.folder)
+        records = list(records)
+        kept = self.needed(records)
         for record in records:
             name = record["trial_id"]
-            if record["state"] == "unfinished" or name in self._discarded:
+            if record["state"] == "unfinished" or name in self._discarded or name in kept:
                 continue
             if over or name in in_snapshot:
                 for checkpoint in checkpoints(self.folder / "trials" / name):

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,18 @@ class SearchRecords(TrialRecords):
     def __init__(self, folder: Path, spec: SearchSpec) -> None:
         super().__init__(folder, spec.metric.name)
         self._spec = spec
+
+    def needed(self, records: Sequence[Record]) -> Container[str]:
+        """Return the id of the best ended trial, as long as best/ may get an unfinished one.
+
+        The unfinished trial may become worse or diverge. Then best/ needs the ended trial again.
+        """
+        states = {record["state"] for record in records}
+        if "finished" in states or "unfinished" not in states:
+            return ()
+        ended = [record for record in records if record["state"] != "unfinished"]
+        best = choose_best(ended, self._spec.metric)
+        return () if best is None else (best["trial_id"],)
 
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
         """Write summary.json, trials.csv and best/; return the content of summary.json."""

@@ -28,6 +28,7 @@ from fastgan_ray.tune.storage.experiment_folder import (
     open_storage,
     write_settings,
 )
+from fastgan_ray.tune.storage.lock import only_driver
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.versions import note_versions
 from fastgan_ray.tune.trial.objective import Objective, train_objective
@@ -51,15 +52,18 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
         here = options.address is None
         check_folder(folder, experiment.kind, partial(experiment.changes, same_pictures=here))
     else:
-        make_folder(folder, experiment.kind, experiment.text, experiment.overrides)
+        settings = experiment.text, experiment.overrides
+        make_folder(folder, experiment.kind, *settings, experiment.files)
     try:
-        _run(experiment, options, folder, storage, objective)
-    except UserError:
-        if not options.resume and not (folder / experiment.summary_file).exists():
-            # No trial has started. Without the folder, the user can correct the command and use the
-            # same name.
-            shutil.rmtree(folder)
-        raise
+        with only_driver(folder):
+            try:
+                _run(experiment, options, folder, storage, objective)
+            except UserError:
+                if not options.resume and not (folder / experiment.summary_file).exists():
+                    # No trial has started. Without the folder, the user can correct the command
+                    # and use the same name.
+                    shutil.rmtree(folder)
+                raise
     except Exception as error:
         if not (reason := full_disk(error)):
             raise

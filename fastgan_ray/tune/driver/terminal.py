@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def make_console(quiet: bool) -> Console:
 
 
 def say(console: Console, part: RenderableType) -> None:
-    """Print a table or a text. No colours or line breaks are added to a text."""
-    console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+    """Print a table or a text. A text is printed as it is, without colours or line breaks."""
+    is_text = isinstance(part, str)  # in which "[cats]" is no markup
+    console.print(part, highlight=False, soft_wrap=is_text, markup=not is_text)
 
 
 def move_output(folder: Path, console: Console) -> None:
@@ -36,8 +38,8 @@ def move_output(folder: Path, console: Console) -> None:
     if log.is_file() and os.path.samestat(os.fstat(outputs[0]), log.stat()):
         return
     say(console, f"{folder.name} runs in the background, in process {os.getpid()}.")
-    say(console, f"To see it: fastgan-ray status {folder} --follow")
-    say(console, f"To stop it: fastgan-ray stop {folder}")
+    say(console, f"To see it: fastgan-ray status {shlex.quote(str(folder))} --follow")
+    say(console, f"To stop it: fastgan-ray stop {shlex.quote(str(folder))}")
     sys.stdout.flush()
     with log.open("a") as file:
         for output in outputs:

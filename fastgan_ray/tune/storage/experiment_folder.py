@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.tune.storage.remote import RemoteStorage
-from fastgan_ray.tune.storage.sync import fetch_run
+from fastgan_ray.tune.storage.sync import RUN_ID, fetch_run
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 EXISTS = "already exists. Continue it with --resume, or choose another name with --name."
@@ -45,17 +47,28 @@ def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStora
     return storage
 
 
-def make_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]) -> None:
+def make_folder(
+    folder: Path, kind: str, text: str, overrides: Mapping[str, Any], files: Mapping[str, str]
+) -> None:
     """Create the folder of a new experiment; raise UserError if it exists or cannot be created.
+
+    An empty folder may exist.
 
     `kind` is "search" or "ablation". `text` is the content of the experiment's YAML file.
     `overrides` are settings from the command line that replace those of this file, as JSON values.
+    `files` has the contents of further files by name.
     """
-    if folder.exists():
-        raise UserError(f"{folder}: {EXISTS}")
     try:
-        folder.mkdir(parents=True)
-        write_settings(folder, kind, text, overrides)
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder}: {EXISTS}")
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for name, content in {**files, RUN_ID: uuid.uuid4().hex}.items():
+                write_atomically(folder / name, content)
+            write_settings(folder, kind, text, overrides)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)  # the same command may be tried again
+            raise
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written ({error.strerror}). With --runs, choose a "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,16 +26,19 @@ SECONDS_OF_ROUNDING = 2.0
 def only_driver(folder: Path) -> Iterator[None]:
     """Lock a run's folder within this context.
 
-    Raises UserError if another process has locked it. The operating system releases the lock when
-    the process dies.
+    Raises UserError if another process has locked it, or if the folder cannot be written. The
+    operating system releases the lock when the process dies.
     """
     try:
         lock = FileLock(folder / ".lock").acquire(blocking=False)
     except Timeout as error:
         raise UserError(
             f"{folder}: another process is working on this run. Stop that process first, with: "
-            f"fastgan-ray stop {folder}"
+            f"{shlex.join(['fastgan-ray', 'stop', str(folder)])}"
         ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{folder}: cannot be written ({reason})") from error
     with lock:
         _write_note(folder)
         try:
@@ -56,7 +60,7 @@ def find_driver(folder: Path) -> psutil.Process | None:
     if note["host"] != socket.gethostname():
         raise UserError(
             f"{folder}: process {note['pid']} of the machine {note['host']} works on this run. "
-            "Use this command on that machine."
+            f"Use this command on that machine. If it no longer exists, remove {path}."
         )
     try:
         process = psutil.Process(note["pid"])

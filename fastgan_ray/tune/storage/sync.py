@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import tarfile
 import time
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from fastgan_ray.files import write_atomically
+from fastgan_ray.errors import UserError
+from fastgan_ray.files import atomic, write_atomically
 from fastgan_ray.report.data.rows import METRICS, TRAINING, read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.tune.ray.callback import TrialCallback
@@ -40,6 +40,7 @@ VERSIONS = (METRICS, "metadata.json", "point.json")
 STATE = "state"
 JOURNAL = "study.journal"
 BEST = "best"  # the folder of the best generator
+RUN_ID = "run_id"  # a file in a run's folder with a random text: two runs may have the same name
 
 
 class TrialSync:
@@ -252,7 +253,8 @@ def fetch_run(storage: RemoteStorage, folder: Path) -> None:
     """Replace a run's local folder with the stored copy, if the stored copy is newer.
 
     A confirmation that gets more trainings starts again, with a larger number in the file START,
-    and its states are counted from 0. So this number decides first.
+    and its states are counted from 0. So this number decides first. Raises UserError if the local
+    folder has another run.
     """
     names = storage.names()
     states = [name for name in names if name.startswith(f"{STATE}/")]
@@ -266,13 +268,25 @@ def fetch_run(storage: RemoteStorage, folder: Path) -> None:
         is_newer = stored > here or (stored == here and not local)
     if not names or not is_newer:
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    storage.get(folder, [name for name in names if name not in states])
-    if states:
-        content = storage.read(states[-1])
-        assert content is not None
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            tar.extractall(folder, filter="data")
+    _require_same_run(storage, folder)
+    with atomic(folder) as draft:
+        storage.get(draft, [name for name in names if name not in states])
+        if states:
+            content = storage.read(states[-1])
+            assert content is not None
+            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                tar.extractall(draft, filter="data")
+
+
+def _require_same_run(storage: RemoteStorage, folder: Path) -> None:
+    """Raise UserError if the local folder has another run than the storage."""
+    file = folder / RUN_ID  # a run of an earlier version lacks it
+    stored = storage.read(RUN_ID)
+    if file.is_file() and stored is not None and file.read_bytes() != stored:
+        raise UserError(
+            f"{folder}: this run is not the one in {storage}, which would replace it. Move this "
+            "folder away, or choose another run with --name."
+        )
 
 
 def _is_trials(name: str) -> bool:
