@@ -21,6 +21,7 @@ from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.errors import UserError
 from fastgan_ray.tune.driver.live_table_text import render
 from fastgan_ray.tune.driver.status import ProgressFile, status_of
+from fastgan_ray.tune.driver.terminal import make_console, say
 from fastgan_ray.tune.storage.lock import NOTE, find_driver, only_driver
 
 PATIENCE = 240.0
@@ -184,3 +185,14 @@ def test_a_search_in_the_background_from_start_to_end(tmp_path):
     finally:
         if driver is not None and driver.is_running():
             driver.kill()
+
+
+def test_texts_are_printed_as_they_are(capsys):
+    say(make_console(False), "photos [cats]/runs [/dev/sda1]")
+    assert capsys.readouterr().out == "photos [cats]/runs [/dev/sda1]\n"
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: cannot be written"), only_driver(tmp_path / "file"):
+        pass

@@ -185,3 +185,10 @@ def test_streams_on_the_device_are_functions_of_seed_name_and_step() -> None:
 
 def test_a_checkpoint_holds_the_streams_of_the_cpu_alone(half: tuple[Path, RunConfig]) -> None:
     assert set(load_file(half[0] / "rngs.safetensors")) == set(CPU_STREAMS)
+
+
+@pytest.mark.parametrize("kind", ["search", "ablation"])
+def test_the_folder_of_a_search_is_no_training_to_resume(tmp_path, kind):
+    (tmp_path / f"{kind}.yaml").write_text("name: t")
+    with pytest.raises(UserError, match=f"is the folder of an? {kind}, which `.* --resume`"):
+        find_start(tmp_path, True, False)

@@ -268,3 +268,14 @@ def test_a_setting_that_is_given_twice_is_refused(config, tmp_path, capsys):
     assert "train.init_from: is set twice, to a and to b" in capsys.readouterr().err
     assert call(*common, "--data", "matcaps", "--set", "data.path=fluent-heads") == 2
     assert "data.path: is set twice, to matcaps and to fluent-heads" in capsys.readouterr().err
+
+
+def test_a_link_to_the_folder_of_a_training_stays(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    (real / "config.yaml").write_text("{}")
+    link.symlink_to(real)
+    with replacing(link):
+        (link / "new.txt").write_text("")
+    assert link.is_symlink() and (real / "new.txt").is_file()
+    assert not list(tmp_path.glob(".*.draft")) and not (real / "config.yaml").exists()

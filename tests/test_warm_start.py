@@ -9,7 +9,11 @@ from optuna.trial import TrialState
 
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.read import spec_from_text
-from fastgan_ray.search.warm_start import load_earlier_trials
+from fastgan_ray.search.warm_start import (
+    earlier_trials_file,
+    load_earlier_trials,
+    read_earlier_trials,
+)
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 
 METRIC = "fd_efficientnet_lite0"
@@ -150,3 +154,12 @@ def test_folders_and_methods_that_are_refused(run, tmp_path):
     )
     with pytest.raises(UserError, match=r"none of its trials \(1\) has both"):
         load_earlier_trials(run, spec_of())
+
+
+def test_the_earlier_trials_are_in_the_folder_of_the_new_search(run, tmp_path):
+    """A search that ends before its first snapshot is resumed without --from."""
+    earlier_trials = load_earlier_trials(run, spec_of())
+    ((name, content),) = earlier_trials_file(earlier_trials).items()
+    (tmp_path / name).write_text(content)
+    assert read_earlier_trials(tmp_path) == earlier_trials
+    assert earlier_trials_file([]) == {} and read_earlier_trials(run) == []

@@ -59,8 +59,9 @@ def data(
 
     if write and write.exists():
         raise UserError(f"--write: {write} already exists; choose another name")
-    for path in filter(None, (out, write)):
-        require_writable(path)
+    require_writable(out)
+    if write:
+        require_writable(write, "--write")
     config = override(RunConfig(), opt.overrides(folder, assignments, False))
     with cpu_threads(config.resources):
         facts, source = picture_facts(config.data, progress())

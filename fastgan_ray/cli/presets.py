@@ -44,6 +44,10 @@ def presets(
         _print_list(files.presets(), as_json)
         return
     text = files.preset_copy(name)
+    if write is None and as_json:
+        (entry,) = (entry for entry in files.presets() if entry["name"] == name)
+        print_json({**entry, "text": text})
+        return
     if write is None:
         typer.echo(text, nl=False)
         return

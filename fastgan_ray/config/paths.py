@@ -25,10 +25,10 @@ def require_writable(out: Path, option: str = "--out") -> None:
 
     Create the folder of `out`, but not the file.
     """
-    probe = out.with_name(f".{out.name}.writable")
     try:
         if out.is_dir():
             raise UserError(f"{option}: {out} cannot be written (it is a folder)")
+        probe = out.with_name(f".{out.name}.writable")
         out.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()

@@ -101,7 +101,8 @@ def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
             )
         return _read_arm(OWN_BASELINE, value, context)
     if not isinstance(value, str) or (names and value not in names):
-        hint = suggestion(value, names) if isinstance(value, str) else ""
+        quoted = f"; write the name in quotes: '{value}'" if str(value) in names else ""
+        hint = suggestion(value, names) if isinstance(value, str) else quoted
         rule = "must be the name of an arm, or a mapping of settings ({} = the settings of base)"
         raise broken(f"{rule} (got {format_value(value)}){hint}")
     if names == [value]:

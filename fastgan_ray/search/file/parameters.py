@@ -62,7 +62,8 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
         _check_name(name, entry)
         if not isinstance(entry, dict):
             key = "values" if isinstance(entry, list) else "value"
-            raise broken(f"must be a mapping such as {{{key}: {format_value(entry)}}}")
+            value_text = "null" if entry is None else format_value(entry)
+            raise broken(f"must be a mapping such as {{{key}: {value_text}}}")
         if name in context.base_names:
             raise broken(
                 "is also in base; remove it from base (to search it) or from parameters (to keep "
