@@ -59,7 +59,6 @@ def changeable(space: SearchSpace) -> list[str]:
         for parameter in space
         if parameter.name.startswith(CHANGEABLE)
         and parameter.name not in FIXED
-        and parameter.size != 1
         and all(isinstance(value, int | float) for value in parameter.values)
         and not any(isinstance(value, bool) for value in parameter.values)
     ]
@@ -71,7 +70,8 @@ def changeable(space: SearchSpace) -> list[str]:
         if parent in numbers
     }:
         numbers = [name for name in numbers if name not in fixed]
-    return numbers
+    searched = {parameter.name for parameter in space if parameter.size != 1}
+    return [name for name in numbers if name in searched]
 
 
 def check_population(population: Population | None, info: ValidationInfo) -> Population | None:
