@@ -28,14 +28,20 @@ DRAWS = 2000  # of the bootstrap over configurations
 class Pair(NamedTuple):
     """The configurations that a set has at two scales, in the same order: their log values.
 
-    `small` has the mean last value (n,), `large` the mean values at each of `kimg` (n, rows).
-    `spread` has the standard deviations of the last values over configurations at both scales.
+    `small` has the mean last value (n,). `large` (n, rows + 1) has the mean values after each of
+    `columns` thousand images, and then the mean of the best values of the trainings. `early` has,
+    for each column, the rank correlation with these best values.
     """
 
     numbers: list[int]
     small: Array
     large: Array
-    kimg: Sequence[float]
+    columns: Sequence[str]
+
+    @property
+    def early(self) -> list[float]:
+        best = self.large[:, -1]
+        return [float(spearmanr(column, best).statistic) for column in self.large.T]
 
 
 def pair_of(small: Curves, large: Curves) -> Pair | None:
@@ -43,11 +49,12 @@ def pair_of(small: Curves, large: Curves) -> Pair | None:
     numbers = sorted(small.of_point.keys() & large.of_point.keys())
     if len(numbers) < MIN_POINTS:
         return None
+    rows = [large.of_point[number] for number in numbers]
     return Pair(
         numbers,
         np.array([small.last(number) for number in numbers]),
-        np.array([large.of_point[number].mean(axis=0) for number in numbers]),
-        large.kimg,
+        np.array([[*curves.mean(axis=0), curves.min(axis=1).mean()] for curves in rows]),
+        [*(f"{step:g}" for step in large.kimg), "best"],
     )
 
 
@@ -73,24 +80,25 @@ def together(pairs: Sequence[Pair], row: int) -> float:
 
 def section(scale: str, pairs: Mapping[str, Pair], rng: np.random.Generator) -> list[str]:
     """Return the table of a scale as Markdown."""
-    size, kimg = SCALES[scale], next(iter(pairs.values())).kimg
+    size, columns = SCALES[scale], next(iter(pairs.values())).columns
     lines = [
         f"\n## {size.resolution} px, {size.total_kimg:g} thousand images\n",
-        "| set | configurations | spread, small | spread, large | "
-        + " | ".join(f"{step:g}" for step in kimg)
-        + " |",
-        "|---" * (len(kimg) + 4) + "|",
+        "| set | configurations | spread, small | spread, large | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 4) + "|",
     ]
     for name, pair in pairs.items():
-        spreads = [f"{100 * x.std(ddof=1):.1f} %" for x in (pair.small, pair.large[:, -1])]
+        spreads = [f"{100 * x.std(ddof=1):.1f} %" for x in (pair.small, pair.large[:, -2])]
         cells = [
             "{:.2f} ± {:.2f}".format(*rank_correlation(pair.small, pair.large[:, row], rng))
-            for row in range(len(kimg))
+            for row in range(len(columns))
         ]
         lines.append(f"| {name} | {' | '.join([str(len(pair.numbers)), *spreads, *cells])} |")
-    everything = [f"{together(list(pairs.values()), row):.2f}" for row in range(len(kimg))]
+    everything = [f"{together(list(pairs.values()), row):.2f}" for row in range(len(columns))]
     count = sum(len(pair.numbers) for pair in pairs.values())
     lines.append(f"| all, ranks within sets | {count} | | | {' | '.join(everything)} |")
+    early = np.mean([pair.early for pair in pairs.values()], axis=0)
+    cells = [f"{value:.2f}" for value in early]
+    lines.append(f"| within the large scale: with the best | {count} | | | {' | '.join(cells)} |")
     return lines
 
 
@@ -107,7 +115,9 @@ def main() -> None:
         f"over configurations between the last value of a training at {small.resolution} px "
         f"({small.total_kimg:g} thousand images) and the value of a larger training after each "
         "number of thousand images, with its standard error (a bootstrap over configurations). "
-        "Spread: the standard deviation over these configurations at the end.",
+        "Spread: the standard deviation over these configurations at the end. Column `best`: the "
+        "best value of the larger training. Last row: the rank correlation of the larger "
+        "trainings' own values with their best ones, mean over sets.",
     ]
     rng = np.random.default_rng(0)
     for scale in (name for name in SCALES if name != SMALL):
