@@ -28,6 +28,9 @@ def write_run(folder: Path, kind: str) -> Path:
     state.mkdir(parents=True)
     for file in (f"{kind}.yaml", ".lock"):
         (folder / file).write_text("")
+    ends = {"00000": "finished", "00001": "unfinished", "00002": "failed"}
+    entries = [{"trial_id": name, "state": end} for name, end in ends.items()]
+    (folder / "summary.json").write_text(json.dumps({"trials": entries}))
     trials = [[json.dumps({"trial_id": name, "status": one}), ""] for name, one in status.items()]
     (state / "experiment_state-1.json").write_text(json.dumps({"trial_data": trials}))
     for name in status:
@@ -69,6 +72,20 @@ def test_what_nobody_needs_goes(tmp_path, kind):
     of_checkpoint = 10 if kind == "ablation" else 20
     assert sum(size for _, size in told) == 3 * 10 + of_checkpoint + 100 + 4
     assert clean(folder) == []
+
+
+@pytest.mark.parametrize("known", [{"00001": "unfinished"}, {}, None])
+def test_what_best_may_need_stays(tmp_path, known):
+    """The summary does not know the end yet, or an unfinished trial may be in best/."""
+    folder = write_run(tmp_path / "run", "search")
+    entries = [{"trial_id": name, "state": end} for name, end in (known or {}).items()]
+    if known:
+        entries.append({"trial_id": "00000", "state": "stopped"})
+    (folder / "summary.json").write_text(json.dumps({"trials": entries}))
+    if known is None:
+        (folder / "summary.json").unlink()
+    clean(folder)
+    assert (folder / "trials" / "00000" / "checkpoint-000000008" / FILES[0]).is_file()
 
 
 def test_a_run_that_runs_is_left_alone(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ def vote(
     with _named_files():
         path = _write_page(runs, top, pairs, pictures, seed, data)
     print_line(f"wrote a page with {pairs} pairs to {path}")
-    names = " ".join(map(str, runs))
+    names = shlex.join(map(str, runs))
     print_line(f"The page saves your votes to a file. Add it: fastgan-ray vote {names} --add FILE")
     if show and not webbrowser.open(path.resolve().as_uri()):
         print_line("No browser was found. Open the page on a machine that has a browser.")

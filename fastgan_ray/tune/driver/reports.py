@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -51,7 +52,7 @@ class Reports:
         if self.fault:
             return (
                 f"The report could not be written ({self.fault}); the results are complete. "
-                f"Try again with: fastgan-ray report {self._folder}"
+                f"Try again with: {shlex.join(['fastgan-ray', 'report', str(self._folder)])}"
             )
         return f"Report:  {self._folder / NAME}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,12 +43,13 @@ def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
     """Yield the paths that `clean` removes.
 
     They are incomplete files, checkpoints of trials that have ended, and Ray's state files. In an
-    ablation, the weights that generate samples are not yielded. Ray's state files are yielded only
-    if there is a snapshot of them.
+    ablation, the weights that generate samples are not yielded. In a search, best/ must have the
+    best generator first (see `_ended`). Ray's state files are yielded only if there is a snapshot
+    of them.
     """
     for place in (".", "state", "trials/*"):
         yield from folder.glob(f"{place}/{DRAFTS}")
-    ended = ended_in_snapshot(folder)
+    ended = ended_in_snapshot(folder) if is_ablation else _ended(folder)
     for trial in sorted(folder.glob("trials/[0-9]*")):
         for checkpoint in checkpoints(trial) if trial.name in ended else []:
             if is_ablation and checkpoint.name.startswith("checkpoint-"):
@@ -57,6 +59,21 @@ def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
                 yield checkpoint
     if snapshots(folder / "state"):
         yield from (path for name in STATE_FILES for path in sorted(folder.glob(f"trials/{name}")))
+
+
+def _ended(folder: Path) -> set[str]:
+    """Return the ids of a search's ended trials whose checkpoints best/ cannot need any more.
+
+    The summary, which is written together with best/, must have their end. While an unfinished
+    trial may be in best/, any of them may have to replace it.
+    """
+    path = folder / "summary.json"
+    trials = json.loads(path.read_text())["trials"] if path.is_file() else []
+    states = {trial["trial_id"]: trial["state"] for trial in trials}
+    if "finished" not in states.values() and "unfinished" in states.values():
+        return set()
+    ended = {name for name, state in states.items() if state != "unfinished"}
+    return ended & ended_in_snapshot(folder)
 
 
 def freed_bytes(path: Path) -> int:
