@@ -14,6 +14,7 @@ from wandb_files import no_login, no_process_left, read_run
 
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.run_file import dump_run_config, load_run_config
+from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import shown_name
 from fastgan_ray.metrics.weight_files import needed_weights
 from fastgan_ray.report.data.rows import read_rows
@@ -268,6 +269,14 @@ def test_a_setting_that_is_given_twice_is_refused(config, tmp_path, capsys):
     assert "train.init_from: is set twice, to a and to b" in capsys.readouterr().err
     assert call(*common, "--data", "matcaps", "--set", "data.path=fluent-heads") == 2
     assert "data.path: is set twice, to matcaps and to fluent-heads" in capsys.readouterr().err
+
+
+def test_the_folder_in_which_the_command_runs_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="cannot replace the folder in which"), replacing(Path()):
+        pass
+    assert (tmp_path / "config.yaml").is_file()
 
 
 def test_a_link_to_the_folder_of_a_training_stays(tmp_path):

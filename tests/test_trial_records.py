@@ -139,6 +139,13 @@ def test_an_ended_trial_keeps_its_checkpoint_while_an_unfinished_one_is_the_best
     best = records.folder / "best"
     assert json.loads((best / ".source").read_text())[0] == "trials/00000"
     assert (best / "checkpoint" / "metadata.json").is_file()
+    # It stays, because after a resume an unfinished trial may be the best again.
+    kept = records.folder / "trials" / "00000" / "checkpoint-1"
+    assert kept.is_dir()
+    finished = make_trial(records, 2)
+    records.on_trial_complete(0, [finished], finished)
+    records.write([stopped, running, finished], over=True)
+    assert not kept.exists()
 
 
 def test_checkpoints_outlive_their_trial_until_ray_has_written_its_end(records, clock):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from fastgan_ray.config.feature_networks import MARK, shared_data
 from fastgan_ray.config.run_config import RunConfig
@@ -46,12 +47,12 @@ class TerminalReporter:
         values = f"[bold]{values}[/bold]{self._mark}"
         self._console.print(
             f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  {values}  "
-            f"{metrics['images_per_second']:.1f} images/s  {metrics['grid']}",
+            f"{metrics['images_per_second']:.1f} images/s  {escape(str(metrics['grid']))}",
             highlight=False,
             soft_wrap=True,
         )
         if warning := metrics.get("warning"):
-            self._console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
+            self._console.print(f"[yellow]warning:[/yellow] {escape(str(warning))}", soft_wrap=True)
         self._last_line = time.monotonic()
 
     def log(self, numbers: Metrics) -> None:

@@ -155,12 +155,12 @@ class SearchRecords(TrialRecords):
         self._spec = spec
 
     def needed(self, records: Sequence[Record]) -> Container[str]:
-        """Return the id of the best ended trial, as long as best/ may get an unfinished one.
+        """Return the id of the best ended trial, as long as no trial has finished.
 
-        The unfinished trial may become worse or diverge. Then best/ needs the ended trial again.
+        Until then, best/ may get the generator of an unfinished trial, which may become worse or
+        diverge. Then best/ needs the ended trial again.
         """
-        states = {record["state"] for record in records}
-        if "finished" in states or "unfinished" not in states:
+        if any(record["state"] == "finished" for record in records):
             return ()
         ended = [record for record in records if record["state"] != "unfinished"]
         best = choose_best(ended, self._spec.metric)

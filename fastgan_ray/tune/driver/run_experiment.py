@@ -62,7 +62,7 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
                 if not options.resume and not (folder / experiment.summary_file).exists():
                     # No trial has started. Without the folder, the user can correct the command
                     # and use the same name.
-                    shutil.rmtree(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
                 raise
     except Exception as error:
         if not (reason := full_disk(error)):

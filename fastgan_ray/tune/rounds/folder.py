@@ -50,14 +50,12 @@ def used_by(folder: Path) -> Used:
 
 
 def reusable_kimg(folder: Path) -> float:
-    """Return the kimg of trainings that a confirmation does not need again.
+    """Return the kimg of a confirmation's trainings of the published default.
 
-    If it was interrupted, these are all its trainings. Otherwise, its trials may be others now, so
-    these are only the trainings of the published default.
+    A confirmation with other trials uses these trainings again.
     """
     trials = summary_of(folder)["trials"]
-    goes_on = any(trial["state"] == "unfinished" for trial in trials)
-    return sum((trial["kimg"] for trial in trials if goes_on or trial["arm"] == DEFAULT), 0.0)
+    return sum((trial["kimg"] for trial in trials if trial["arm"] == DEFAULT), 0.0)
 
 
 def _start_of(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -31,7 +32,9 @@ def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
             f"{folder}: is not the folder of a search or an ablation (it has no search.yaml or "
             f"ablation.yaml). Choose the folder of a run, such as runs/demo"
         )
-    with only_driver(folder):
+    search = folder.parent  # of a confirmation, which its search's process trains
+    is_inner = (search / "search.yaml").is_file()
+    with only_driver(search) if is_inner else contextlib.nullcontext(), only_driver(folder):
         removed = [(path, freed_bytes(path)) for path in unneeded(folder, kinds[0] == "ablation")]
         if not dry_run:
             for path, _ in removed:
@@ -64,13 +67,13 @@ def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
 def _ended(folder: Path) -> set[str]:
     """Return the ids of a search's ended trials whose checkpoints best/ cannot need any more.
 
-    The summary, which is written together with best/, must have their end. While an unfinished
-    trial may be in best/, any of them may have to replace it.
+    The summary, which is written together with best/, must have their end. As long as no trial has
+    finished, an unfinished one may be in best/, and any ended one may have to replace it.
     """
     path = folder / "summary.json"
     trials = json.loads(path.read_text())["trials"] if path.is_file() else []
     states = {trial["trial_id"]: trial["state"] for trial in trials}
-    if "finished" not in states.values() and "unfinished" in states.values():
+    if "finished" not in states.values():
         return set()
     ended = {name for name, state in states.items() if state != "unfinished"}
     return ended & ended_in_snapshot(folder)

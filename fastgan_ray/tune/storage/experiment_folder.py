@@ -59,9 +59,10 @@ def make_folder(
     `files` has the contents of further files by name.
     """
     try:
-        if folder.exists() and any(folder.iterdir()):
+        is_empty = folder.is_dir() and not any(folder.iterdir())
+        if folder.exists() and not is_empty:
             raise UserError(f"{folder}: {EXISTS}")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=is_empty)  # of two processes, only one succeeds
         try:
             for name, content in {**files, RUN_ID: uuid.uuid4().hex}.items():
                 write_atomically(folder / name, content)

@@ -281,8 +281,7 @@ def fetch_run(storage: RemoteStorage, folder: Path) -> None:
 def _require_same_run(storage: RemoteStorage, folder: Path) -> None:
     """Raise UserError if the local folder has another run than the storage."""
     file = folder / RUN_ID  # a run of an earlier version lacks it
-    stored = storage.read(RUN_ID)
-    if file.is_file() and stored is not None and file.read_bytes() != stored:
+    if file.is_file() and storage.read(RUN_ID) != file.read_bytes():
         raise UserError(
             f"{folder}: this run is not the one in {storage}, which would replace it. Move this "
             "folder away, or choose another run with --name."

@@ -223,7 +223,12 @@ def replacing(folder: Path) -> Iterator[None]:
     killed, at the next call). Raises UserError if the folder has files but no training, or if
     another process trains in it.
     """
-    folder = folder.resolve()  # a link stays, and so does the name of "."
+    folder = folder.resolve()  # a link to the folder stays
+    if Path.cwd().is_relative_to(folder):
+        raise UserError(
+            f"{folder}: --overwrite cannot replace the folder in which the command runs. Run it in "
+            "another folder"
+        )
     aside = folder.with_name(f".{folder.name}.replaced.draft")
     if aside.is_dir() and not _has_results(folder):
         shutil.rmtree(folder, ignore_errors=True)
