@@ -52,17 +52,14 @@ def make_folder(
 ) -> None:
     """Create the folder of a new experiment; raise UserError if it exists or cannot be created.
 
-    An empty folder may exist.
-
     `kind` is "search" or "ablation". `text` is the content of the experiment's YAML file.
     `overrides` are settings from the command line that replace those of this file, as JSON values.
     `files` has the contents of further files by name.
     """
     try:
-        is_empty = folder.is_dir() and not any(folder.iterdir())
-        if folder.exists() and not is_empty:
+        if folder.exists():
             raise UserError(f"{folder}: {EXISTS}")
-        folder.mkdir(parents=True, exist_ok=is_empty)  # of two processes, only one succeeds
+        folder.mkdir(parents=True)
         try:
             for name, content in {**files, RUN_ID: uuid.uuid4().hex}.items():
                 write_atomically(folder / name, content)
