@@ -35,11 +35,11 @@ from record import FOLDER
 from record_curves import METRIC
 from record_curves import recorded as recorded_curves
 from replay import SimulatedTrial, replay
+from search_task import trial_of
 from truth import Truth, recordings
 from ways_to_search import RULES, Task
 
 from fastgan_ray.search.curves.ranking import CONFIDENCE, Expectation, rank
-from fastgan_ray.search.curves.trials import Trial
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "calibration.md"
 SIZES = (8, 16, 32)
@@ -120,14 +120,7 @@ def search(task: Task, size: int, rule: str, seed: int) -> list[SimulatedTrial]:
 def result(task: Task, simulated: Sequence[SimulatedTrial], seed: int) -> Result | None:
     """Rank a search's trials; None if they are too few for a ranking."""
     space = task.spec("method: random", "", seed, task.kimg[-1]).space
-    trials = [
-        Trial(
-            trial.point,
-            {step.kimg: step.value for _, step in trial.steps if step.value is not None},
-            is_infeasible=trial.state == "diverged",
-        )
-        for trial in simulated
-    ]
+    trials = [trial_of(trial) for trial in simulated]
     ranking = rank(space, trials, task.kimg[-1])
     if ranking is None:
         return None

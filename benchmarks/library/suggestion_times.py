@@ -24,9 +24,9 @@ from machine import provenance
 from make_knowledge import make_library
 from record import FOLDER
 from replay import SimulatedTrial, replay
+from search_task import trial_of
 
 from fastgan_ray.search.curves.ranking import rank
-from fastgan_ray.search.curves.trials import Trial
 from fastgan_ray.search.space import SearchSpace
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 
@@ -83,14 +83,7 @@ def ranking_seconds(
     space: SearchSpace, simulated: Sequence[SimulatedTrial], total_kimg: float
 ) -> float:
     """Return the CPU seconds that the expected values of all trials take."""
-    trials = [
-        Trial(
-            trial.point,
-            {step.kimg: step.value for _, step in trial.steps if step.value is not None},
-            is_infeasible=trial.state == "diverged",
-        )
-        for trial in simulated
-    ]
+    trials = [trial_of(trial) for trial in simulated]
     started = time.process_time()
     ranking = rank(space, trials, total_kimg)
     assert ranking is not None

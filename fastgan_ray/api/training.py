@@ -91,8 +91,9 @@ def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
         raise UserError(
             f"{out}: there is no training to resume; give the folder of the training with --out"
         )
-    for kind, command in (("a search", "tune"), ("an ablation", "ablate")):
-        if (out / f"{kind.split()[-1]}.yaml").is_file():
+    others = (("search.yaml", "a search", "tune"), ("ablation.yaml", "an ablation", "ablate"))
+    for file, kind, command in others:
+        if (out / file).is_file():
             raise UserError(
                 f"{out}: is the folder of {kind}, which `{command} --resume` continues; with "
                 "--out, name the folder of a training"

@@ -147,7 +147,10 @@ def _run(words: list[str]) -> None:
         sys.exit(1)
     except Exception as error:
         if reason := full_disk(error):
-            _print_error("error: ", f"{reason}. Everything written before is intact.")
+            _print_error(
+                "error: ",
+                f"{reason}. Free some disk space and try again; what was written before is intact.",
+            )
             sys.exit(2)
         if not _is_out_of_memory(error):
             raise

@@ -44,12 +44,12 @@ def presets(
         _print_list(files.presets(), as_json)
         return
     text = files.preset_copy(name)
-    if write is None and as_json:
-        (entry,) = (entry for entry in files.presets() if entry["name"] == name)
-        print_json({**entry, "text": text})
-        return
     if write is None:
-        typer.echo(text, nl=False)
+        if as_json:
+            (entry,) = (entry for entry in files.presets() if entry["name"] == name)
+            print_json({**entry, "text": text})
+        else:
+            typer.echo(text, nl=False)
         return
     if write.exists():
         raise UserError(f"--write: {write} already exists; choose another name")

@@ -63,7 +63,7 @@ def frechet_distance_with_errors(
 
     If `mirrored_features` (n, d) is given, the reals are the rows of `real_features` and of
     `mirrored_features`. A picture and its mirror image are not independent, so the second error
-    leaves them out together (see `_pairs_left_out`). Raises ValueError for another number of rows.
+    leaves them out together (see `_pairs_left_out`). Raises ValueError for another shape.
 
     Both errors are exact jackknife estimates: one row is left out at a time. A formula gives all
     distances without a row at once (see `_without_each`). In tests with d from 64 to 1280 and 6 to

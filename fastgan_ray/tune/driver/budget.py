@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
-from fastgan_ray.search.file.budget import Budget
+from fastgan_ray.search.file.budget import COUNTED, Budget
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import FINISHED, trial_gpus
 from fastgan_ray.tune.trial.folder import REPEATED, trial_name, write_stop
@@ -44,6 +44,9 @@ class Used(NamedTuple):
     gpu_seconds: float = 0.0
 
 
+NOTHING = Used()
+
+
 class BudgetTracker(TrialCallback):
     """Counts the time and kimg that a search uses, and stores them in `folder`/budget.json.
 
@@ -60,7 +63,7 @@ class BudgetTracker(TrialCallback):
         reserved_kimg: float,
         folder: Path,
         clock: Callable[[], float] = time.monotonic,
-        confirmed: Used = Used(),  # noqa: B008 - immutable
+        confirmed: Used = NOTHING,
     ) -> None:
         self.budget = budget
         self._confirmed = confirmed
@@ -191,22 +194,15 @@ class BudgetTracker(TrialCallback):
 
     def _limited(self) -> list[tuple[str, float, float]]:
         """Return (name, used amount with a confirmation's, limit) of each limited quantity."""
-        amounts = [
-            ("kimg", self._confirmed.kimg, self.budget.kimg),
-            ("hours", self._confirmed.seconds / 3600, self.budget.hours),
-            ("gpu_hours", self._confirmed.gpu_seconds / 3600, self.budget.gpu_hours),
-        ]
         return [
-            (key, self._own(key) + confirmed, limit)
-            for key, confirmed, limit in amounts
-            if limit is not None
+            (key, self._own(key) + _amount(self._confirmed, key), limit)
+            for key in COUNTED
+            if (limit := getattr(self.budget, key)) is not None
         ]
 
     def _own(self, key: str) -> float:
         """Return how much of a quantity the search itself has used, without a confirmation."""
-        if key == "kimg":
-            return self.kimg
-        return float(self.state["seconds" if key == "hours" else "gpu_seconds"]) / 3600
+        return _amount(Used(self.kimg, self.state["seconds"], self.state["gpu_seconds"]), key)
 
     def _reserved(self, key: str, limit: float) -> float:
         if key == "kimg":
@@ -309,6 +305,12 @@ class BudgetedSearcher(Searcher):
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore the lengths that `get_state` returned."""
         self._lengths = state["lengths"]
+
+
+def _amount(used: Used, key: str) -> float:
+    if key == "kimg":
+        return used.kimg
+    return (used.seconds if key == "hours" else used.gpu_seconds) / 3600
 
 
 def _gpus(trial: Trial) -> float:
